@@ -1,0 +1,87 @@
+/* base/buf.c: a byte buffer that grows. */
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+void buf_fini(struct buf *b)
+{
+    mem_free(b->ptr);
+    *b = (struct buf){0};
+}
+
+char *buf_room(struct buf *b, size_t n)
+{
+    if (b->cap - b->len < n) {
+        size_t cap = b->cap ? b->cap : 64;
+        while (cap - b->len < n)
+            cap *= 2;
+        b->ptr = mem_grow(b->ptr, cap);
+        b->cap = cap;
+    }
+    return b->ptr + b->len;
+}
+
+void buf_add(struct buf *b, const void *bytes, size_t n)
+{
+    if (!n)
+        return;
+    memcpy(buf_room(b, n), bytes, n);
+    b->len += n;
+}
+
+void buf_add_str(struct buf *b, weir_str s)
+{
+    buf_add(b, s.ptr, s.len);
+}
+
+void buf_add_text(struct buf *b, const char *s)
+{
+    buf_add(b, s, strlen(s));
+}
+
+void buf_add_char(struct buf *b, char c)
+{
+    *buf_room(b, 1) = c;
+    b->len++;
+}
+
+void buf_add_u64(struct buf *b, uint64_t n)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    buf_add(b, digits + at, sizeof digits - at);
+}
+
+void buf_vprint(struct buf *b, const char *fmt, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    if (n < 0)
+        return;
+    char *at = buf_room(b, (size_t)n + 1);
+    (void)vsnprintf(at, (size_t)n + 1, fmt, args);
+    b->len += (size_t)n;
+}
+
+void buf_print(struct buf *b, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    buf_vprint(b, fmt, args);
+    va_end(args);
+}
+
+const char *buf_text(struct buf *b)
+{
+    *buf_room(b, 1) = 0;
+    return b->ptr;
+}

@@ -1,0 +1,106 @@
+/* base/text.c: what is done with spans of text. */
+#include "base/text.h"
+
+#include <string.h>
+#include <strings.h>
+
+enum { DISTANCE_MAX = 64 };
+
+bool text_same(weir_str a, weir_str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+bool text_same_fold(weir_str a, const char *s)
+{
+    return a.len == strlen(s) && (a.len == 0 || strncasecmp(a.ptr, s, a.len) == 0);
+}
+
+bool text_starts(weir_str a, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return a.len >= n && (n == 0 || memcmp(a.ptr, prefix, n) == 0);
+}
+
+bool text_to_u64(weir_str s, uint64_t *n)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned digit = (unsigned)(s.ptr[i] - '0');
+        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *n = value;
+    return s.len > 0;
+}
+
+/* Bytes that follow the lead byte, by RFC 3629; the second byte's range excludes overlong forms,
+ * surrogates and what is beyond U+10FFFF. */
+static size_t utf8_tail(unsigned char lead, unsigned char *low, unsigned char *high)
+{
+    *low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    *high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    if (lead >= 0xC2 && lead <= 0xDF)
+        return 1;
+    if (lead >= 0xE0 && lead <= 0xEF)
+        return 2;
+    return lead >= 0xF0 && lead <= 0xF4 ? 3 : 0;
+}
+
+bool text_is_utf8(weir_str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char lead = (unsigned char)s.ptr[i], low, high;
+        if (lead < 0x80)
+            continue;
+        size_t tail = utf8_tail(lead, &low, &high);
+        if (!tail || s.len - i <= tail)
+            return false;
+        for (size_t k = 1; k <= tail; k++) {
+            unsigned char c = (unsigned char)s.ptr[i + k];
+            if (c < low || c > high)
+                return false;
+            low = 0x80, high = 0xBF;
+        }
+        i += tail;
+    }
+    return true;
+}
+
+static unsigned least(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+unsigned text_distance(const char *a, const char *b)
+{
+    size_t n = strnlen(a, DISTANCE_MAX), m = strnlen(b, DISTANCE_MAX);
+    unsigned rows[3][DISTANCE_MAX + 1];
+    unsigned *before = rows[0], *last = rows[1], *now = rows[2];
+    for (size_t k = 0; k <= m; k++)
+        last[k] = before[k] = (unsigned)k;
+    for (size_t i = 1; i <= n; i++) {
+        now[0] = (unsigned)i;
+        for (size_t k = 1; k <= m; k++) {
+            now[k] = least(least(last[k], now[k - 1]) + 1, last[k - 1] + (a[i - 1] != b[k - 1]));
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])
+                now[k] = least(now[k], before[k - 2] + 1);
+        }
+        unsigned *spare = before;
+        before = last, last = now, now = spare;
+    }
+    return last[m];
+}
+
+const char *text_nearest(const char *word, const char *const *words)
+{
+    const char *best = NULL;
+    unsigned limit = (unsigned)(strnlen(word, DISTANCE_MAX) + 2) / 3;
+    for (; *words; words++) {
+        unsigned d = text_distance(word, *words);
+        if (d <= limit && (d < limit || !best))
+            best = *words, limit = d;
+    }
+    return best;
+}

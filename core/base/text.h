@@ -1,0 +1,16 @@
+/* base/text.h: what is done with spans of text. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <weir/plugin.h>
+
+bool text_same(weir_str a, weir_str b);
+bool text_same_fold(weir_str a, const char *s); /* ASCII letters without case */
+bool text_starts(weir_str a, const char *prefix);
+bool text_to_u64(weir_str s, uint64_t *n); /* digits only, no overflow */
+bool text_is_utf8(weir_str s);
+/* Edits (insert, delete, replace, swap of neighbours) between two words; at most 64 bytes each. */
+unsigned text_distance(const char *a, const char *b);
+/* The word of `words` (ends with NULL) that was likely meant by `word`, or NULL. */
+const char *text_nearest(const char *word, const char *const *words);

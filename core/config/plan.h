@@ -1,0 +1,108 @@
+/* config/plan.h: the pipeline file as stages and edges, checked: what validate accepts is what runs. */
+#pragma once
+#include "config/config.h"
+
+enum role { ROLE_SOURCE, ROLE_TRANSFORM, ROLE_SINK };
+
+enum { BUFFER_AUTO, BUFFER_MEMORY, BUFFER_DURABLE };
+enum { FULL_BLOCK, FULL_DROP_OLDEST, FULL_DEAD_LETTER };
+enum { FAILURE_DEAD_LETTER, FAILURE_BLOCK, FAILURE_DROP };
+
+struct plan_buffer {
+    int type; /* auto|memory|durable */
+    int64_t max_events;
+    weir_size max_bytes;
+    int when_full; /* block|drop_oldest|dead_letter */
+};
+struct plan_batch {
+    int64_t max_events;
+    weir_size max_bytes;
+    weir_duration max_wait;
+};
+struct plan_retry {
+    int64_t max_attempts;
+    weir_duration max_age, backoff, backoff_max;
+};
+struct plan_delivery {               /* the blocks that the core gives every transform and sink */
+    weir_block buffer, batch, retry; /* never NULL after plan_new: presets */
+    int64_t concurrency;             /* batches under way at once; 0: the stage's own choice */
+    double rate;                     /* events per second; 0: no limit */
+    const char *dead_letter;         /* name of the stream; preset "dead-letters" */
+    int on_failure;                  /* dead_letter|block|drop */
+};
+
+struct plan_stage;
+
+struct plan_edge { /* one input of a stage */
+    struct plan_stage *from, *to;
+    uint32_t port;   /* of from; PLAN_PORT_FAILED is the core's own */
+    weir_json where; /* an event pattern or empty */
+    const struct node *where_node, *node;
+};
+#define PLAN_PORT_FAILED UINT32_MAX
+
+struct plan_stage {
+    const char *name;
+    enum role role;
+    const char *plugin; /* the component's name */
+    const weir_component *component;
+    struct node *node; /* its map in the file */
+    struct node *name_node;
+    void *state;           /* component->state_size bytes, options filled in */
+    struct places *places; /* of the state */
+    struct plan_delivery delivery;
+    const char *result; /* source: "process_user": what respond: result answers with */
+    size_t input_count;
+    struct plan_edge *inputs;
+    size_t port_count;        /* named ports, port 0 not counted */
+    const char *const *ports; /* names of ports 1, 2, ... */
+    size_t index;             /* in plan->stages */
+};
+
+struct plan_settings {    /* the keys beside the stages */
+    const char *data_dir; /* absolute */
+    struct {
+        int endpoint_kind;
+        const char *endpoint, *region, *account;
+    } aws;
+    const char *admin;   /* listen address; "off" */
+    int64_t workers;     /* 0: one per CPU */
+    weir_size memory;    /* the budget for payloads */
+    weir_duration drain; /* deadline of a stop */
+    int durability;      /* fsync|interval|os */
+    weir_size journal_max;
+    bool trace; /* keep where each event went */
+    weir_size trace_max;
+    weir_strings plugin_dirs;
+};
+
+struct plan {
+    struct document *document;
+    struct plan_settings settings;
+    size_t stage_count;
+    struct plan_stage **stages; /* in the order of the data: a stage comes after what it reads */
+};
+
+/* Finds the component of this name and role; on failure the reason (told at the `plugin:` key). */
+struct plan_components {
+    const weir_component *(*find)(void *user, const char *name, enum role role, struct error *e);
+    const char *const *(*names)(void *user,
+                                enum role role); /* for "did you mean"; ends with NULL */
+    struct option_services services;
+    void *user;
+};
+
+/* Builds and checks everything that needs no start: grammar, components, options, inputs, ports, rings,
+ * `endpoint: aws` (refused with a clear message until it is there); unread ports and stages are
+ * warnings. NULL if there was an error; the document says which. Component checks are the caller's. */
+struct plan *plan_new(struct document *d, const struct plan_components *c);
+void plan_free(struct plan *p); /* not the document */
+struct plan_stage *plan_find(const struct plan *p, const char *name);
+
+/* The core's own tables, for the manual and the schema. */
+extern const weir_option plan_settings_options[], plan_delivery_options[];
+/* The JSON Schema of the whole file (editors); components by role as given. */
+void plan_print_schema(const weir_component *const *components, struct buf *out);
+
+enum { GRAPH_TEXT, GRAPH_DOT, GRAPH_MERMAID };
+void plan_print_graph(const struct plan *p, int format, struct buf *out);
