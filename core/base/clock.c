@@ -152,10 +152,11 @@ static bool take_offset(weir_str *s, int64_t *seconds)
     return true;
 }
 
-weir_status clock_parse(weir_str s, int64_t *wall_ns)
+weir_status clock_parse(weir_str text, int64_t *wall_ns)
 {
     static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int64_t y, m, d, h, min, sec, ns, offset;
+    weir_str s = text;
     bool ok = take_digits(&s, 4, &y) && take_char(&s, "-") && take_digits(&s, 2, &m) &&
               take_char(&s, "-") && take_digits(&s, 2, &d) && take_char(&s, "Tt ");
     ok = ok && take_digits(&s, 2, &h) && take_char(&s, ":") && take_digits(&s, 2, &min) &&
