@@ -23,11 +23,11 @@ struct metrics *metrics_new(void)
 
 static void metric_free(weir_metric *w)
 {
-    mem_free((char *)(uintptr_t)w->name);
-    mem_free((char *)(uintptr_t)w->help);
-    mem_free((char *)(uintptr_t)w->stage);
-    mem_free((char *)(uintptr_t)w->label);
-    mem_free((char *)(uintptr_t)w->label_value);
+    mem_free(w->name);
+    mem_free(w->help);
+    mem_free(w->stage);
+    mem_free(w->label);
+    mem_free(w->label_value);
     mem_free(w);
 }
 
@@ -44,31 +44,38 @@ void metrics_free(struct metrics *m)
     mem_free(m);
 }
 
-static int order(const weir_metric *w, const char *name, const char *stage, const char *value)
+static int order(const weir_metric *w, const struct metric_key *key)
 {
-    int by = strcmp(w->name, name);
+    int by = strcmp(w->name, key->name);
     if (!by)
-        by = strcmp(w->stage, stage);
-    return by ? by : strcmp(w->label_value ? w->label_value : "", value ? value : "");
+        by = strcmp(w->stage, key->stage ? key->stage : "");
+    return by ? by
+              : strcmp(w->label_value ? w->label_value : "",
+                       key->label_value ? key->label_value : "");
 }
 
-weir_metric *metrics_get(struct metrics *m, int kind, const char *name, const char *help,
-                         const char *stage, const char *label, const char *label_value)
+static weir_metric *metric_new(const struct metric_key *key)
+{
+    weir_metric *w = MEM_NEW(weir_metric);
+    w->kind = key->kind;
+    w->name = mem_text(key->name);
+    w->help = mem_text(key->help);
+    w->stage = mem_text(key->stage ? key->stage : "");
+    w->label = key->label ? mem_text(key->label) : NULL;
+    w->label_value = key->label_value ? mem_text(key->label_value) : NULL;
+    return w;
+}
+
+weir_metric *metrics_get(struct metrics *m, const struct metric_key *key)
 {
     (void)pthread_mutex_lock(&m->lock);
     weir_metric **at = &m->first;
-    while (*at && order(*at, name, stage, label_value) < 0)
+    while (*at && order(*at, key) < 0)
         at = &(*at)->next;
     weir_metric *found = *at;
-    if (!found || order(found, name, stage, label_value) != 0) {
-        found = MEM_NEW(weir_metric);
+    if (!found || order(found, key) != 0) {
+        found = metric_new(key);
         found->next = *at;
-        found->kind = kind;
-        found->name = mem_text(name);
-        found->help = mem_text(help);
-        found->stage = mem_text(stage);
-        found->label = label ? mem_text(label) : NULL;
-        found->label_value = label_value ? mem_text(label_value) : NULL;
         *at = found;
     }
     (void)pthread_mutex_unlock(&m->lock);
@@ -149,9 +156,10 @@ static void print_labels(struct buf *out, const weir_metric *w, const char *le)
 static void print_histogram(struct buf *out, const weir_metric *w)
 {
     uint64_t sum = 0;
-    double limit = 10e-6;
+    double limit = 5e-6;
     char le[32];
-    for (int i = 0; i < METRIC_BUCKETS; i++, limit *= 2) {
+    for (int i = 0; i < METRIC_BUCKETS; i++) {
+        limit *= 2;
         sum += atomic_load_explicit(&w->buckets[i], memory_order_relaxed);
         (void)snprintf(le, sizeof le, "%g", limit);
         buf_print(out, "%s_bucket", w->name);

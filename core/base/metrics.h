@@ -12,11 +12,11 @@ enum { METRIC_BUCKETS = 20 }; /* of a histogram: seconds, 10 us doubling */
 
 struct weir_metric {
     struct weir_metric *next;
-    const char *name, *help, *stage; /* name: weir_<what>_<unit>, stage "" is the pipeline */
-    const char *label, *label_value; /* a further label or NULL */
-    int kind;                        /* WEIR_COUNTER, WEIR_GAUGE, WEIR_HISTOGRAM */
-    _Atomic uint64_t count;          /* counter, histogram */
-    _Atomic double value;            /* gauge, sum of a histogram; a counter's fractions */
+    char *name, *help, *stage; /* name: weir_<what>_<unit>, stage "" is the pipeline */
+    char *label, *label_value; /* a further label or NULL */
+    int kind;                  /* WEIR_COUNTER, WEIR_GAUGE, WEIR_HISTOGRAM */
+    _Atomic uint64_t count;    /* counter, histogram */
+    _Atomic double value;      /* gauge, sum of a histogram; a counter's fractions */
     _Atomic uint64_t buckets[METRIC_BUCKETS];
 };
 
@@ -24,9 +24,14 @@ struct metrics; /* a registry */
 
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);
+struct metric_key { /* copied */
+    int kind;
+    const char *name, *help;
+    const char *stage;               /* NULL: of the pipeline */
+    const char *label, *label_value; /* a further label, or NULL */
+};
 /* The figure of this name, stage and label, made if it is not there. Any thread. */
-weir_metric *metrics_get(struct metrics *m, int kind, const char *name, const char *help,
-                         const char *stage, const char *label, const char *label_value);
+weir_metric *metrics_get(struct metrics *m, const struct metric_key *key);
 /* Calls fn for each, sorted by name. Any thread. */
 void metrics_each(struct metrics *m, void (*fn)(void *arg, const weir_metric *w), void *arg);
 /* Prometheus text format 0.0.4. */

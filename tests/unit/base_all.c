@@ -121,11 +121,14 @@ START_TEST(metrics_text)
 {
     struct metrics *m = metrics_new();
     struct buf out = {0};
-    weir_metric *c = metrics_get(m, WEIR_COUNTER, "weir_b_total", "B.", "s1", NULL, NULL);
-    ck_assert_ptr_eq(c, metrics_get(m, WEIR_COUNTER, "weir_b_total", "B.", "s1", NULL, NULL));
+    const struct metric_key a = {WEIR_GAUGE, "weir_a", "A.", NULL, NULL, NULL};
+    const struct metric_key b = {WEIR_COUNTER, "weir_b_total", "B.", "s1", NULL, NULL};
+    const struct metric_key h = {WEIR_HISTOGRAM, "weir_c_seconds", "C.", NULL, NULL, NULL};
+    weir_metric *c = metrics_get(m, &b);
+    ck_assert_ptr_eq(c, metrics_get(m, &b));
     metric_add(c, 3);
-    metric_observe(metrics_get(m, WEIR_GAUGE, "weir_a", "A.", "", NULL, NULL), 2.5);
-    metric_observe(metrics_get(m, WEIR_HISTOGRAM, "weir_c_seconds", "C.", "", NULL, NULL), 0.001);
+    metric_observe(metrics_get(m, &a), 2.5);
+    metric_observe(metrics_get(m, &h), 0.001);
     metrics_print(m, &out);
     const char *text = buf_text(&out);
     ck_assert_ptr_nonnull(strstr(text, "# TYPE weir_a gauge\nweir_a 2.5\n"));
