@@ -12,7 +12,9 @@ enum { JSON_DEPTH_MAX = 1000 };
  * be NULL): grammar, UTF-8, depth, control bytes, escapes and surrogate pairs, one value and no more. */
 weir_status json_check(weir_str text, size_t *at, const char **why);
 
-/* The rest takes text that json_check has passed (or a span of it). */
+/* The rest takes text that json_check has passed (or a span of it). A member's key is told without its
+ * quotes and with its escapes: json_unquote takes that too. Of members of one name json_find sees the
+ * first. A path's names are compared with the escapes decoded. */
 int json_kind(weir_str value);                          /* WEIR_JSON_* */
 weir_str json_find(weir_str value, const char *path);   /* "a.b[0]"; "" is value; ptr NULL: none */
 bool json_next(weir_str value, weir_json_each *each);   /* the next member or element */
