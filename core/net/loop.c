@@ -82,6 +82,11 @@ int64_t loop_now(const struct loop *l)
     return l->now_ns;
 }
 
+const struct clock *loop_clock(const struct loop *l)
+{
+    return l->clock;
+}
+
 /* ---- descriptors ---- */
 
 static int control(struct loop *l, int what, struct loop_watch *w)

@@ -45,6 +45,7 @@ void loop_stop(struct loop *l); /* any thread, and signal handlers */
 bool loop_is_own_thread(const struct loop *l);
 struct loop *loop_current(void);        /* the loop that this thread is running, or NULL */
 int64_t loop_now(const struct loop *l); /* monotonic, of this round: no system call */
+const struct clock *loop_clock(const struct loop *l);
 
 int loop_add(struct loop *l, struct loop_watch *w); /* 0 or -errno */
 int loop_change(struct loop *l, struct loop_watch *w, uint32_t events);

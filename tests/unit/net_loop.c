@@ -41,8 +41,10 @@ static void timer_leaves(struct loop_timer *t)
 
 START_TEST(timers_run_in_order_of_time)
 {
-    struct loop_timer a = {.fn = timer_leaves, .user = "a"}, b = {.fn = timer_leaves, .user = "b"},
-                      c = {.fn = timer_leaves, .user = "c"}, d = {.fn = timer_leaves, .user = "d"};
+    struct loop_timer a = {.fn = timer_leaves, .user = (char[]){"a"}},
+                      b = {.fn = timer_leaves, .user = (char[]){"b"}},
+                      c = {.fn = timer_leaves, .user = (char[]){"c"}},
+                      d = {.fn = timer_leaves, .user = (char[]){"d"}};
     loop_timer_set(loop, &c, 30);
     loop_timer_set(loop, &a, 10);
     loop_timer_set(loop, &d, 40);
@@ -127,7 +129,7 @@ static void timer_cancels(struct loop_timer *t)
 
 START_TEST(timer_cancels_another_that_is_due)
 {
-    struct loop_timer b = {.fn = timer_leaves, .user = "b"};
+    struct loop_timer b = {.fn = timer_leaves, .user = (char[]){"b"}};
     struct loop_timer a = {.fn = timer_cancels, .user = &b};
     loop_timer_set(loop, &a, 1);
     loop_timer_set(loop, &b, 2);
@@ -243,9 +245,9 @@ static void hook_removes(struct loop_hook *h)
 
 START_TEST(hooks_run_once_a_round_in_order)
 {
-    hook_a = (struct loop_hook){.fn = hook_removes, .user = "a"};
-    hook_b = (struct loop_hook){.fn = hook_leaves, .user = "b"};
-    hook_c = (struct loop_hook){.fn = hook_leaves, .user = "c"};
+    hook_a = (struct loop_hook){.fn = hook_removes, .user = (char[]){"a"}};
+    hook_b = (struct loop_hook){.fn = hook_leaves, .user = (char[]){"b"}};
+    hook_c = (struct loop_hook){.fn = hook_leaves, .user = (char[]){"c"}};
     loop_hook_add(loop, &hook_a);
     loop_hook_add(loop, &hook_b);
     loop_hook_add(loop, &hook_c);
