@@ -1,0 +1,181 @@
+/* match/decimal.c: numbers and addresses as keys that sort like their values. */
+#include "match/decimal.h"
+
+#include <arpa/inet.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { DIGITS_MAX = 17, SURE_DIGITS = 15, SURE_EXPONENT = 290, EXPONENT_MAX = 100000000 };
+
+static const uint64_t powers[20] = {1u,
+                                    10u,
+                                    100u,
+                                    1000u,
+                                    10000u,
+                                    100000u,
+                                    1000000u,
+                                    10000000u,
+                                    100000000u,
+                                    1000000000u,
+                                    10000000000u,
+                                    100000000000u,
+                                    1000000000000u,
+                                    10000000000000u,
+                                    100000000000000u,
+                                    1000000000000000u,
+                                    10000000000000000u,
+                                    100000000000000000u,
+                                    1000000000000000000u,
+                                    10000000000000000000u};
+
+static int64_t read_exponent(const char *p, const char *end)
+{
+    bool is_negative = p < end && *p == '-';
+    if (p < end && (*p == '-' || *p == '+'))
+        p++;
+    int64_t n = 0;
+    for (; p < end && n < EXPONENT_MAX; p++)
+        n = n * 10 + (*p - '0');
+    return is_negative ? -n : n;
+}
+
+static void set_key(struct decimal *d)
+{
+    const uint64_t middle = (uint64_t)1 << 63, bias = (uint64_t)1 << 40;
+    d->key.w[2] = 0;
+    if (!d->count) {
+        d->key.w[0] = middle, d->key.w[1] = 0;
+        return;
+    }
+    uint64_t size = (uint64_t)(d->exponent + (int64_t)bias);
+    uint64_t digits = d->digits * powers[19 - d->count];
+    d->key.w[0] = d->is_negative ? middle - size : middle + size;
+    d->key.w[1] = d->is_negative ? ~digits : digits;
+}
+
+bool decimal_read(struct decimal *d, weir_str text)
+{
+    const char *p = text.ptr, *end = p + text.len;
+    uint64_t digits = 0;
+    unsigned count = 0;
+    int64_t zeros = 0, exponent = 0; /* zeros: seen and not yet known to be inside */
+    bool in_fraction = false;
+    d->is_negative = p < end && *p == '-';
+    for (p += d->is_negative; p < end && *p != 'e' && *p != 'E'; p++) {
+        if (*p == '.') {
+            in_fraction = true;
+            continue;
+        }
+        exponent += !in_fraction && (count || *p != '0');
+        if (*p == '0') {
+            zeros += count != 0;
+            exponent -= in_fraction && !count;
+            continue;
+        }
+        if (zeros + count >= DIGITS_MAX)
+            return false;
+        digits = digits * powers[zeros + 1] + (uint64_t)(*p - '0');
+        count += (unsigned)zeros + 1, zeros = 0;
+    }
+    if (p < end)
+        exponent += read_exponent(p + 1, end);
+    d->digits = digits, d->count = count, d->exponent = exponent;
+    d->is_sure = count <= SURE_DIGITS && exponent < SURE_EXPONENT && exponent > -SURE_EXPONENT;
+    if (!count)
+        d->is_negative = false, d->is_sure = true;
+    set_key(d);
+    return true;
+}
+
+/* The binary64 next to the number, written with `count` digits: is it the number? */
+static bool is_written_as(const struct decimal *d, double value, unsigned count)
+{
+    char text[64];
+    struct decimal back;
+    int n = snprintf(text, sizeof text, "%.*e", (int)count - 1, value);
+    weir_str span = {text, (size_t)n};
+    return decimal_read(&back, span) && decimal_compare(&back.key, &d->key) == 0;
+}
+
+bool decimal_is_binary64(const struct decimal *d)
+{
+    char text[64];
+    if (d->is_sure)
+        return true;
+    (void)snprintf(text, sizeof text, "%s%llue%lld", d->is_negative ? "-" : "",
+                   (unsigned long long)d->digits, (long long)(d->exponent - (int64_t)d->count));
+    double value = strtod(text, NULL);
+    if (!isfinite(value) || fpclassify(value) == FP_ZERO || !is_written_as(d, value, d->count))
+        return false;
+    if (d->count == 1)
+        return true;
+    (void)snprintf(text, sizeof text, "%.*e", (int)d->count - 2, value);
+    double shorter = strtod(text, NULL);
+    return shorter < value || shorter > value;
+}
+
+bool decimal_is_comparable(struct decimal *d, weir_str text)
+{
+    return decimal_read(d, text) && decimal_is_binary64(d);
+}
+
+static bool read_ipv4(weir_str text, uint64_t *address)
+{
+    const char *p = text.ptr, *end = p + text.len;
+    uint64_t all = 0;
+    for (int part = 0; part < 4; part++) {
+        unsigned n = 0, digits = 0;
+        if (part && (p >= end || *p++ != '.'))
+            return false;
+        for (; p < end && *p >= '0' && *p <= '9' && digits < 4; p++, digits++)
+            n = n * 10 + (unsigned)(*p - '0');
+        if (!digits || digits > 3 || n > 255)
+            return false;
+        all = all << 8 | n;
+    }
+    *address = all;
+    return p == end;
+}
+
+bool decimal_looks_like_address(weir_str text)
+{
+    size_t dots = 0, colons = 0, letters = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i], low = (char)(c | 32);
+        bool is_digit = c >= '0' && c <= '9', is_hex = low >= 'a' && low <= 'f';
+        if (!is_digit && !is_hex && c != '.' && c != ':')
+            return false;
+        dots += c == '.', colons += c == ':', letters += is_hex;
+    }
+    return (colons && !dots) || (dots == 3 && !colons && !letters);
+}
+
+bool decimal_read_address(weir_str text, struct decimal_key *key, unsigned *bytes)
+{
+    char copy[INET6_ADDRSTRLEN];
+    unsigned char address[16];
+    if (text.len < 2 || text.len >= sizeof copy)
+        return false;
+    unsigned char c = (unsigned char)text.ptr[0], low = c | 32;
+    if (!(c >= '0' && c <= '9') && !(low >= 'a' && low <= 'f') && c != ':')
+        return false;
+    *key = (struct decimal_key){{4, 0, 0}};
+    *bytes = 4;
+    if (!memchr(text.ptr, ':', text.len))
+        return read_ipv4(text, &key->w[2]);
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    if (!decimal_looks_like_address(text) || inet_pton(AF_INET6, copy, address) != 1)
+        return false;
+    uint64_t high = 0, rest = 0;
+    for (int i = 0; i < 8; i++)
+        high = high << 8 | address[i], rest = rest << 8 | address[i + 8];
+    if (high == 0 && rest >> 32 == 0xFFFF) {
+        key->w[2] = rest & 0xFFFFFFFFu;
+        return true;
+    }
+    *key = (struct decimal_key){{6, high, rest}};
+    *bytes = 16;
+    return true;
+}
