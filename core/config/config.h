@@ -26,6 +26,10 @@ struct node {
     struct node **items; /* values */
     struct node **keys;  /* map: scalars, with positions of their own */
     bool *used;          /* map: keys that somebody asked for */
+    /* Where it stands and how its text came about; the room's own. */
+    const struct node *parent, *key;  /* key: that it is the value of */
+    const struct node_origin *origin; /* scalar: NULL where it was made, not read */
+    const struct node_json *json;     /* of the JSON text that was made of it */
 };
 
 struct document; /* the tree, its sources' text and its diagnostics; owns all */

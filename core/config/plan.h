@@ -59,8 +59,11 @@ struct plan_stage {
     size_t index;             /* in plan->stages */
 };
 
+enum { ENDPOINT_EMBEDDED, ENDPOINT_AWS, ENDPOINT_URL };
+enum { DURABILITY_FSYNC, DURABILITY_INTERVAL, DURABILITY_OS };
+
 struct plan_settings {    /* the keys beside the stages */
-    const char *data_dir; /* absolute */
+    const char *data_dir; /* from the pipeline file's folder on */
     struct {
         int endpoint_kind;
         const char *endpoint, *region, *account;

@@ -1,0 +1,180 @@
+/* config/plan_settings.c: the core's own option tables, and the settings beside the stages. */
+#include <string.h>
+
+#include "base/text.h"
+#include "config/plan_tables.h"
+
+static const weir_option aws_options[] = {
+    WEIR_OPTION(struct plan_aws, endpoint, .preset = "embedded",
+                .help = "embedded, aws, or the URL of something that speaks like AWS"),
+    WEIR_OPTION(struct plan_aws, region, .preset = "us-east-1", .help = "region of all services"),
+    WEIR_OPTION(struct plan_aws, account, .preset = "000000000000", .min = 12, .max = 12.5,
+                .help = "account number in the ARNs of embedded services"),
+    {0}};
+
+static const weir_option admin_options[] = {
+    WEIR_OPTION(struct plan_admin, listen, .preset = "127.0.0.1:9600",
+                .help = "address of health, metrics and control, or off"),
+    {0}};
+
+static const weir_option journal_options[] = {
+    WEIR_OPTION(struct plan_journal, durability, .choices = "fsync|interval|os", .preset = "fsync",
+                .help =
+                    "when an event counts as on disk: synced, synced soon, or left to the system"),
+    WEIR_OPTION(struct plan_journal, max_size, .preset = "10GiB", .min = 16777216, .max = 1e18,
+                .help = "of all files on disk; then sources are held back"),
+    {0}};
+
+static const weir_option trace_options[] = {
+    WEIR_OPTION(struct plan_trace, enabled, .preset = "true", .help = "keep where each event went"),
+    WEIR_OPTION(struct plan_trace, max_size, .preset = "64MiB", .min = 65536, .max = 1e18,
+                .help = "of what is kept; the oldest goes first"),
+    {0}};
+
+const weir_option plan_settings_options[] = {
+    WEIR_OPTION(struct plan_file, data_dir, .preset = "data",
+                .help = "folder of the journal; a relative one starts at the pipeline file"),
+    WEIR_OPTION(struct plan_file, aws, WEIR_ITEMS(struct plan_aws, aws_options), .preset = "{}",
+                .help = "where the AWS services are"),
+    WEIR_OPTION(struct plan_file, admin, WEIR_ITEMS(struct plan_admin, admin_options),
+                .preset = "{}", .help = "health, metrics and control"),
+    WEIR_OPTION(struct plan_file, journal, WEIR_ITEMS(struct plan_journal, journal_options),
+                .preset = "{}", .help = "what keeps events on disk"),
+    WEIR_OPTION(struct plan_file, trace, WEIR_ITEMS(struct plan_trace, trace_options),
+                .preset = "{}", .help = "the memory of weir trace"),
+    WEIR_OPTION(struct plan_file, workers, .preset = "0", .min = 0, .max = 256,
+                .help = "threads that carry events; 0 is one for each CPU"),
+    WEIR_OPTION(struct plan_file, memory, .preset = "256MiB", .min = 1048576, .max = 1e15,
+                .help = "of all events in flight; then sources are held back"),
+    WEIR_OPTION(struct plan_file, drain, .preset = "30s", .min = 0, .max = 86400e9,
+                .help = "time to deliver what is under way when stopping"),
+    WEIR_OPTION(struct plan_file, plugins, .help = "more folders with plugins"),
+    {0}};
+
+static const weir_option buffer_options[] = {
+    WEIR_OPTION(struct plan_buffer, type, .choices = "auto|memory|durable", .preset = "auto",
+                .help = "auto: durable, unless the sink keeps events as safely itself"),
+    WEIR_OPTION(struct plan_buffer, max_events, .preset = "0", .min = 0, .max = 1e15,
+                .help = "events that may wait here; 0 is no limit but the bytes"),
+    WEIR_OPTION(struct plan_buffer, max_bytes, .preset = "1GiB", .min = 65536, .max = 1e18,
+                .help = "bytes that may wait here"),
+    WEIR_OPTION(struct plan_buffer, when_full, .choices = "block|drop_oldest|dead_letter",
+                .preset = "block", .help = "hold the sources back, or let events go"),
+    {0}};
+
+static const weir_option batch_options[] = {
+    WEIR_OPTION(struct plan_batch, max_events, .preset = "500", .min = 1, .max = 100000,
+                .help = "events in one batch"),
+    WEIR_OPTION(struct plan_batch, max_bytes, .preset = "1MiB", .min = 1, .max = 1073741824,
+                .help = "payload bytes in one batch; a larger event travels alone"),
+    WEIR_OPTION(struct plan_batch, max_wait, .preset = "0s", .min = 0, .max = 3600e9,
+                .help = "time to wait for a batch to fill"),
+    {0}};
+
+static const weir_option retry_options[] = {
+    WEIR_OPTION(struct plan_retry, max_attempts, .preset = "0", .min = 0, .max = 1000000,
+                .help = "attempts in all; 0 is no limit but the age"),
+    WEIR_OPTION(struct plan_retry, max_age, .preset = "24h", .min = 0, .max = 366 * 86400e9,
+                .help = "age of an event at which it is given up"),
+    WEIR_OPTION(struct plan_retry, backoff, .preset = "200ms", .min = 1e6, .max = 3600e9,
+                .help = "longest wait before the second attempt; doubles each time, full jitter"),
+    WEIR_OPTION(struct plan_retry, backoff_max, .preset = "30s", .min = 1e6, .max = 86400e9,
+                .help = "where the doubling ends"),
+    {0}};
+
+const weir_option plan_delivery_options[] = {
+    WEIR_OPTION(struct plan_delivery, buffer, WEIR_ITEMS(struct plan_buffer, buffer_options),
+                .preset = "{}", .help = "where events wait for a sink"),
+    WEIR_OPTION(struct plan_delivery, batch, WEIR_ITEMS(struct plan_batch, batch_options),
+                .preset = "{}", .help = "how many events travel together"),
+    WEIR_OPTION(struct plan_delivery, retry, WEIR_ITEMS(struct plan_retry, retry_options),
+                .preset = "{}", .help = "how a failure that may pass is tried again"),
+    WEIR_OPTION(struct plan_delivery, concurrency, .preset = "0", .min = 0, .max = 10000,
+                .help = "batches under way at once; 0 is the stage's own choice"),
+    WEIR_OPTION(struct plan_delivery, rate, .preset = "0", .min = 0, .max = 1e9,
+                .help = "events per second; 0 is no limit"),
+    WEIR_OPTION(struct plan_delivery, dead_letter, .preset = "dead-letters", .min = 1, .max = 64,
+                .help = "stream that keeps what could not be delivered"),
+    WEIR_OPTION(struct plan_delivery, on_failure, .choices = "dead_letter|block|drop",
+                .preset = "dead_letter", .help = "what happens to an event that is given up"),
+    {0}};
+
+bool plan_is_endpoint(const char *text, int *kind)
+{
+    bool is_url =
+        text_starts(weir_text(text), "http://") || text_starts(weir_text(text), "https://");
+    *kind = strcmp(text, "embedded") == 0 ? ENDPOINT_EMBEDDED
+            : strcmp(text, "aws") == 0    ? ENDPOINT_AWS
+                                          : ENDPOINT_URL;
+    return *kind != ENDPOINT_URL || is_url;
+}
+
+void plan_refuse_endpoint(struct plan_work *w, const struct node *at, int kind)
+{
+    diag_add(w->d, DIAG_ERROR, at, "write endpoint: embedded",
+             kind == ENDPOINT_AWS
+                 ? "endpoint: aws is not available in this version: use embedded"
+                 : "endpoint: a URL is not available in this version: use embedded");
+}
+
+static void read_endpoint(struct plan_work *w, const struct plan_aws *aws, int *kind)
+{
+    const struct node *at = places_find(w->places, &aws->endpoint);
+    if (!aws->endpoint || !at)
+        return;
+    if (!plan_is_endpoint(aws->endpoint, kind))
+        diag_add(w->d, DIAG_ERROR, at, NULL, "expected embedded, aws or a URL, found %s",
+                 node_show(w->d, at));
+    else if (*kind != ENDPOINT_EMBEDDED)
+        plan_refuse_endpoint(w, at, *kind);
+}
+
+static void check_account(struct plan_work *w, const struct plan_aws *aws)
+{
+    if (aws->account && strspn(aws->account, "0123456789") != strlen(aws->account))
+        diag_add(w->d, DIAG_ERROR, places_find(w->places, &aws->account), NULL,
+                 "an account number has 12 digits");
+}
+
+static void flatten(struct plan_work *w, const struct plan_file *file)
+{
+    struct plan_settings *s = &w->plan->settings;
+    s->data_dir =
+        file->data_dir ? arena_text(&w->d->arena, document_path(w->d, file->data_dir)) : "";
+    s->workers = file->workers;
+    s->memory = file->memory;
+    s->drain = file->drain;
+    s->plugin_dirs = file->plugins;
+    const struct plan_aws *aws = file->aws.item;
+    const struct plan_admin *admin = file->admin.item;
+    const struct plan_journal *journal = file->journal.item;
+    const struct plan_trace *trace = file->trace.item;
+    if (!aws || !admin || !journal || !trace)
+        return;
+    read_endpoint(w, aws, &s->aws.endpoint_kind);
+    check_account(w, aws);
+    s->aws.endpoint = aws->endpoint;
+    s->aws.region = aws->region;
+    s->aws.account = aws->account;
+    s->admin = admin->listen;
+    s->durability = journal->durability;
+    s->journal_max = journal->max_size;
+    s->trace = trace->enabled;
+    s->trace_max = trace->max_size;
+}
+
+static void resolve_plugin_dirs(struct plan_work *w, struct plan_file *file)
+{
+    const char **dirs = arena_take(&w->d->arena, (file->plugins.count + 1) * sizeof *dirs);
+    for (size_t i = 0; i < file->plugins.count; i++)
+        dirs[i] = document_path(w->d, file->plugins.items[i]);
+    file->plugins.items = dirs;
+}
+
+void plan_settings_read(struct plan_work *w, struct node *root)
+{
+    struct plan_file *file = arena_take(&w->d->arena, sizeof *file);
+    options_fill(w->d, w->places, plan_settings_options, root, plan_sections, NULL, file);
+    resolve_plugin_dirs(w, file);
+    flatten(w, file);
+}

@@ -1,0 +1,261 @@
+/* config/plan_stage.c: one stage: its name, its component, its options, its ports. */
+#include <string.h>
+
+#include "base/text.h"
+#include "config/plan_tables.h"
+
+enum { NAME_MAX_BYTES = 64 };
+
+static bool is_name(const char *s)
+{
+    size_t n = strlen(s);
+    return n && n <= NAME_MAX_BYTES &&
+           strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == n;
+}
+
+static void check_name(struct plan_work *w, const struct node *name)
+{
+    if (!is_name(name->text))
+        diag_add(w->d, DIAG_ERROR, name, "use letters, digits, _ and -, at most 64",
+                 "\"%s\" cannot be the name of a stage", name->text);
+    const struct plan_stage *other = plan_find(w->plan, name->text);
+    if (other)
+        diag_add(w->d, DIAG_ERROR, name, "names are unique over sources, transforms and sinks",
+                 "the name is taken by %s.%s on line %u", plan_sections[other->role], other->name,
+                 other->name_node->line);
+}
+
+/* ---- the component ---- */
+
+static const weir_component *find(struct plan_work *w, const char *name, enum role role,
+                                  struct error *e)
+{
+    return w->components->find(w->components->user, name, role, e);
+}
+
+/* Is it there in another role? Otherwise a name that is near, or all that there are. */
+static const char *component_help(struct plan_work *w, const char *name, enum role role)
+{
+    for (int other = ROLE_SOURCE; other <= ROLE_SINK; other++) {
+        struct error e = {0};
+        if (other != (int)role && find(w, name, (enum role)other, &e))
+            return arena_format(&w->d->arena, "%s is a %s: move the stage to %s", name,
+                                plan_role_names[other], plan_sections[other]);
+    }
+    const char *const *names = w->components->names(w->components->user, role);
+    const char *nearest = names ? text_nearest(name, names) : NULL;
+    if (nearest)
+        return arena_format(&w->d->arena, "did you mean \"%s\"?", nearest);
+    struct buf b = {0};
+    buf_print(&b, "%ss known here:", plan_role_names[role]);
+    for (size_t i = 0; names && names[i]; i++)
+        buf_print(&b, "%s %s", i ? "," : "", names[i]);
+    const char *text =
+        arena_text(&w->d->arena, names && *names ? buf_text(&b) : "is plugins: right?");
+    buf_fini(&b);
+    return text;
+}
+
+static void find_component(struct plan_work *w, struct plan_stage *s)
+{
+    struct node *plugin = node_get(s->node, "plugin");
+    if (!plugin) {
+        diag_add(w->d, DIAG_ERROR, s->name_node, "add plugin: and the name of a component",
+                 "%s.%s does not say which plugin it is", plan_sections[s->role], s->name);
+        return;
+    }
+    if (plugin->kind != NODE_SCALAR) {
+        diag_add(w->d, DIAG_ERROR, plugin, NULL, "expected the name of a plugin, found %s",
+                 node_show(w->d, plugin));
+        return;
+    }
+    struct error e = {0};
+    s->plugin = plugin->text;
+    s->component = find(w, s->plugin, s->role, &e);
+    if (s->component)
+        return;
+    const char *help = component_help(w, s->plugin, s->role);
+    if (e.text[0])
+        diag_add(w->d, DIAG_ERROR, plugin, help, "%s", e.text);
+    else
+        diag_add(w->d, DIAG_ERROR, plugin, help, "no plugin offers a %s named \"%s\"",
+                 plan_role_names[s->role], s->plugin);
+}
+
+/* ---- its options ---- */
+
+static bool has_option(const struct plan_stage *s, const char *key)
+{
+    for (const weir_option *row = s->component ? s->component->options : NULL; row && row->name;
+         row++)
+        if (strcmp(row->name, key) == 0)
+            return true;
+    return false;
+}
+
+static void refuse_key(struct plan_work *w, const struct plan_stage *s, const struct node *key)
+{
+    const char *help = s->role == ROLE_TRANSFORM ? "a transform passes events on as they come"
+                       : strcmp(key->text, "inputs") == 0 ? "other stages name this one in theirs"
+                       : strcmp(key->text, "result") == 0 ? "a source names its result"
+                                                          : "transforms and sinks have it";
+    diag_add(w->d, DIAG_ERROR, key, help, "a %s has no %s", plan_role_names[s->role], key->text);
+}
+
+/* The keys of the core that mean something on a stage of this role; those that do not are told. */
+static const char *const *core_keys(struct plan_work *w, struct plan_stage *s)
+{
+    size_t count = 0;
+    const char **keys = arena_take(&w->d->arena, 16 * sizeof *keys);
+    for (const char *const *key = plan_core_keys; *key; key++) {
+        if (plan_key_fits(s->role, *key)) {
+            keys[count++] = *key;
+            continue;
+        }
+        for (size_t i = 0; i < s->node->count; i++) {
+            if (strcmp(s->node->keys[i]->text, *key) != 0 || has_option(s, *key))
+                continue;
+            refuse_key(w, s, s->node->keys[i]);
+            keys[count++] = *key;
+        }
+    }
+    return keys;
+}
+
+/* An `endpoint` that leaves this machine, in a plugin's own options. */
+static void check_endpoint(struct plan_work *w, struct plan_stage *s)
+{
+    struct node *n = has_option(s, "endpoint") ? node_get(s->node, "endpoint") : NULL;
+    int kind;
+    if (n && n->kind == NODE_SCALAR && plan_is_endpoint(n->text, &kind) &&
+        kind != ENDPOINT_EMBEDDED)
+        plan_refuse_endpoint(w, n, kind);
+}
+
+static void fill_delivery(struct plan_work *w, struct plan_stage *s)
+{
+    static const char *const any[] = {"*", NULL};
+    struct node *node = s->role == ROLE_SOURCE ? NULL : s->node;
+    options_fill(w->d, s->places, plan_delivery_options, node, any, NULL, &s->delivery);
+    const struct plan_retry *retry = s->delivery.retry.item;
+    struct node *own = s->role == ROLE_SOURCE ? NULL : node_get(s->node, "retry");
+    if (retry && node_get(own, "backoff") && retry->backoff.ns > retry->backoff_max.ns)
+        diag_add(w->d, DIAG_ERROR, places_find(s->places, &retry->backoff), NULL,
+                 "backoff is longer than backoff_max");
+    if (s->delivery.dead_letter && !is_name(s->delivery.dead_letter))
+        diag_add(w->d, DIAG_ERROR, places_find(s->places, &s->delivery.dead_letter),
+                 "use letters, digits, _ and -, at most 64", "this cannot be the name of a stream");
+}
+
+static void fill_options(struct plan_work *w, struct plan_stage *s)
+{
+    static const weir_option none[] = {{0}};
+    const char *const *keys = core_keys(w, s);
+    fill_delivery(w, s);
+    if (!s->component)
+        return;
+    s->state = mem_new(s->component->state_size ? s->component->state_size : 1);
+    const weir_option *rows = s->component->options ? s->component->options : none;
+    options_fill(w->d, s->places, rows, s->node, keys, &w->components->services, s->state);
+    check_endpoint(w, s);
+}
+
+static void read_result(struct plan_work *w, struct plan_stage *s)
+{
+    struct node *n = has_option(s, "result") ? NULL : node_get(s->node, "result");
+    if (!n || s->role != ROLE_SOURCE)
+        return;
+    if (n->kind == NODE_SCALAR)
+        s->result = n->text;
+    else
+        diag_add(w->d, DIAG_ERROR, n, NULL, "expected the name of a stage, found %s",
+                 node_show(w->d, n));
+}
+
+/* ---- its ports ---- */
+
+static void add_port(struct plan_work *w, struct plan_stage *s, const char **ports,
+                     const struct node *at, const char *name)
+{
+    if (!is_name(name))
+        diag_add(w->d, DIAG_ERROR, at, "use letters, digits, _ and -, at most 64",
+                 "\"%s\" cannot be the name of a port", name);
+    if (strcmp(name, "failed") == 0)
+        diag_add(w->d, DIAG_ERROR, at, "choose another name",
+                 "the port failed is on every stage, for what it could not do");
+    for (size_t i = 0; i < s->port_count; i++)
+        if (strcmp(ports[i], name) == 0)
+            diag_add(w->d, DIAG_ERROR, at, "choose another name", "%s has a port %s already",
+                     s->name, name);
+    ports[s->port_count++] = name;
+}
+
+static const weir_map *port_map(const struct plan_stage *s, const weir_option *row)
+{
+    const char *state = s->state;
+    return row->type == WEIR_T_MAP && row->ports ? (const void *)(state + row->offset) : NULL;
+}
+
+static void name_ports(struct plan_work *w, struct plan_stage *s)
+{
+    static const weir_option none[] = {{0}};
+    const weir_component *c = s->component;
+    const weir_option *rows = c->options ? c->options : none;
+    size_t count = 0;
+    while (c->ports && c->ports[count])
+        count++;
+    for (const weir_option *row = rows; row->name; row++)
+        count += port_map(s, row) ? port_map(s, row)->count : 0;
+    const char **ports = arena_take(&w->d->arena, (count + 1) * sizeof *ports);
+    for (size_t i = 0; c->ports && c->ports[i]; i++)
+        add_port(w, s, ports, s->name_node, c->ports[i]);
+    for (const weir_option *row = rows; row->name; row++) {
+        const weir_map *map = port_map(s, row);
+        for (size_t i = 0; map && i < map->count; i++)
+            add_port(w, s, ports, places_find(s->places, &map->names[i]), map->names[i]);
+    }
+    s->ports = ports;
+}
+
+/* ---- all ---- */
+
+static void read_stage(struct plan_work *w, enum role role, struct node *name, struct node *node)
+{
+    check_name(w, name);
+    if (node->kind != NODE_MAP) {
+        diag_add(w->d, DIAG_ERROR, node, "write it as plugin: NAME and its options",
+                 "expected a map for %s.%s, found %s", plan_sections[role], name->text,
+                 node_show(w->d, node));
+        return;
+    }
+    struct plan_stage *s = arena_take(&w->d->arena, sizeof *s);
+    s->name = name->text;
+    s->name_node = name;
+    s->role = role;
+    s->node = node;
+    s->places = places_new(w->d);
+    s->index = w->plan->stage_count;
+    MEM_PUSH(w->plan->stages, w->plan->stage_count, w->cap) = s;
+    find_component(w, s);
+    fill_options(w, s);
+    read_result(w, s);
+    if (s->component)
+        name_ports(w, s);
+}
+
+void plan_stage_read_all(struct plan_work *w, struct node *root)
+{
+    for (int role = ROLE_SOURCE; role <= ROLE_SINK; role++) {
+        struct node *section = node_get(root, plan_sections[role]);
+        if (!section || section->kind == NODE_NULL)
+            continue;
+        if (section->kind != NODE_MAP) {
+            diag_add(w->d, DIAG_ERROR, section, "write one key for each stage",
+                     "expected a map for %s, found %s", plan_sections[role],
+                     node_show(w->d, section));
+            continue;
+        }
+        for (size_t i = 0; i < section->count; i++)
+            read_stage(w, (enum role)role, section->keys[i], section->items[i]);
+    }
+}
