@@ -1,0 +1,67 @@
+/* match/run.h: what a match keeps: nothing is cleared between events, all is stamped with their number. */
+#pragma once
+#include "match/set.h"
+
+struct run_field {
+    uint64_t event; /* of the last value */
+    uint32_t values, first_true, first_value;
+    bool has_framed; /* a value inside an element of an array */
+};
+
+struct run_cond {
+    uint64_t event; /* that it was last true in */
+    uint32_t next_true;
+};
+
+struct run_but {
+    uint64_t event, value; /* of the last veto */
+    uint32_t vetoes;
+};
+
+struct run_slot { /* a name in an object: seen, and where last */
+    uint64_t object;
+    const char *key;
+};
+
+struct run_value { /* kept for fields that share arrays with others */
+    weir_str token;
+    uint32_t next, frame;
+    int kind;
+    bool is_bare; /* a text without quotes and escapes */
+};
+
+struct run_frame {
+    uint32_t parent, array, index, depth;
+};
+
+struct match_ctx {
+    const struct match_set *set;
+    uint64_t event, value, objects;
+    struct run_field *fields;
+    struct run_cond *conds;
+    struct run_but *buts;
+    uint64_t *rules;
+    struct run_slot *slots;
+    uint32_t *active_conds, *active_fields, *hits;
+    size_t active_cond_count, active_field_count, hit_count;
+    SET_LIST(struct run_value, values);
+    SET_LIST(struct run_frame, frames);
+    uint32_t arrays;
+    bool is_careful;    /* a second walk, because names come twice: the last one counts */
+    bool has_duplicate, has_dotted;
+    struct buf text, lower, key; /* scratch */
+};
+
+/* The value at p of the name `node`: its fields are tested; behind it, or NULL where it is no JSON. */
+const char *scan_value(struct match_ctx *c, weir_str text, uint32_t node);
+
+weir_str scan_text(struct match_ctx *c, weir_str token); /* of a text; until the next call */
+
+/* One value of a field. */
+void feed_value(struct match_ctx *c, uint32_t field, int kind, weir_str text);
+void feed_keep(struct match_ctx *c, uint32_t field, struct run_value value);
+
+/* The rules that follow from what was fed, into c->hits. */
+void verdict_collect(struct match_ctx *c);
+/* Can values be chosen that lie in the same elements of arrays? */
+bool frames_agree(struct match_ctx *c, const struct set_sub *sub);
