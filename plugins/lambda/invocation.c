@@ -277,53 +277,60 @@ static bool settle_failures(const struct lambda *l, const weir_host *h, const st
     return true;
 }
 
-static void settle_batch(const struct lambda *l, const weir_host *h, const struct invocation *v,
-                         weir_payload *p)
+static void settle_nothing(const struct lambda *l, const weir_host *h, const struct invocation *v)
+{
+    for (size_t i = v->first; i < v->first + v->count; i++)
+        if (v->job->items[i].state == ITEM_WAITING)
+            settle_one(l, h, v->job, i, NULL);
+}
+
+static weir_status settle_batch(const struct lambda *l, const weir_host *h,
+                                const struct invocation *v, weir_payload *p)
 {
     weir_str text = trimmed(p);
     weir_str failures = l->json->find(l->json, text, "batchItemFailures");
     int kind = l->json->kind(l->json, text);
-    if (kind == WEIR_JSON_ARRAY && settle_array(l, h, v, p))
-        return;
-    if (failures.ptr && l->json->kind(l->json, failures) == WEIR_JSON_ARRAY &&
-        settle_failures(l, h, v, failures))
-        return;
     if (kind == WEIR_JSON_NULL) {
-        for (size_t i = v->first; i < v->first + v->count; i++)
-            if (v->job->items[i].state == ITEM_WAITING)
-                settle_one(l, h, v->job, i, NULL);
-        return;
+        settle_nothing(l, h, v);
+        return WEIR_DROP;
     }
+    if (kind == WEIR_JSON_ARRAY && settle_array(l, h, v, p))
+        return WEIR_OK;
+    if (kind == WEIR_JSON_OBJECT && failures.ptr &&
+        l->json->kind(l->json, failures) == WEIR_JSON_ARRAY && settle_failures(l, h, v, failures))
+        return WEIR_OK;
     char *why = h->scratch(h, WHY_SIZE);
     (void)snprintf(why, WHY_SIZE,
                    "the function's answer fits no batch: expected an array of %zu, or "
                    "{\"batchItemFailures\": [...]} with ids of these events",
                    waiting(v));
     settle_all(h, v, WEIR_E_RETRY, why);
+    return WEIR_E_RETRY;
 }
 
-void invocation_settle(const struct lambda *l, const weir_host *h, struct invocation *v,
-                       const struct answer *take)
+weir_status invocation_settle(const struct lambda *l, const weir_host *h, struct invocation *v,
+                              const struct answer *take)
 {
     size_t at = 0;
     weir_payload *p = take->take;
+    weir_status s = take->status;
     v->job->open -= v->count;
-    if (take->status != WEIR_OK) {
-        settle_all(h, v, take->status, take->why);
-    } else if (p && l->json->valid(l->json, p, &at) != WEIR_OK) {
+    if (s != WEIR_OK) {
+        settle_all(h, v, s, take->why);
+    } else if (!p) {
+        settle_nothing(l, h, v);
+    } else if (l->json->valid(l->json, p, &at) != WEIR_OK) {
         char *why = h->scratch(h, WHY_SIZE);
         (void)snprintf(why, WHY_SIZE, "the function's answer is not JSON at byte %zu", at);
-        settle_all(h, v, WEIR_E_RETRY, why);
+        s = WEIR_E_RETRY;
+        settle_all(h, v, s, why);
     } else if (l->batch_size == 1) {
         settle_one(l, h, v->job, v->first, p);
-        return;
-    } else if (p) {
-        settle_batch(l, h, v, p);
+        return s;
     } else {
-        for (size_t i = v->first; i < v->first + v->count; i++)
-            if (v->job->items[i].state == ITEM_WAITING)
-                settle_one(l, h, v->job, i, NULL);
+        s = settle_batch(l, h, v, p);
     }
     if (p)
         h->unref(h, p);
+    return s;
 }

@@ -329,9 +329,8 @@ static void run_one(const struct lambda *l, const weir_host *h, struct job *job)
                    l->function_name, (double)took_ns / 1e9, (double)l->timeout.ns / 1e9);
         }
     }
-    if (a.status < 0)
+    if (invocation_settle(l, h, &v, &a) < 0)
         h->observe(h, w->figures.errors, 1);
-    invocation_settle(l, h, &v, &a);
 }
 
 static weir_status lambda_batch(void *self, const weir_host *h, const weir_batch *in,

@@ -102,8 +102,9 @@ void invocation_begin(const struct lambda *l, const weir_host *h, struct job *jo
 /* What the function is given. NULL: see *why. */
 weir_payload *invocation_payload(const struct lambda *l, const weir_host *h,
                                  const struct invocation *v, struct answer *failed);
-void invocation_settle(const struct lambda *l, const weir_host *h, struct invocation *v,
-                       const struct answer *take);
+/* The class of what the function did: OK, DROP, or how it failed. */
+weir_status invocation_settle(const struct lambda *l, const weir_host *h, struct invocation *v,
+                              const struct answer *take);
 /* RETRY, or REJECT for an error type that the stage names in `reject`. */
 weir_status invocation_class(const struct lambda *l, weir_str error_type);
 /* Of the body that a runtime posted as an error: "type: message". */

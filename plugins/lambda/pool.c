@@ -44,9 +44,8 @@ static bool is_complete(const struct job *job)
 static void settle(struct pool *p, const weir_host *h, struct invocation *v,
                    const struct answer *take)
 {
-    if (take->status < 0)
+    if (invocation_settle(p->l, h, v, take) < 0)
         h->observe(h, p->w->figures.errors, 1);
-    invocation_settle(p->l, h, v, take);
     if (is_complete(p->first))
         h->wake(h);
 }
