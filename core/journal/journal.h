@@ -63,6 +63,7 @@ struct journal_health {
 struct journal *journal_open(const struct journal_options *o, struct error *e);
 void journal_close(struct journal *j); /* commits, checkpoints; waits for the thread */
 void journal_health(const struct journal *j, struct journal_health *h);
+const struct clock *journal_clock(const struct journal *j); /* no lock; also in a kind's create */
 
 /* ---- drivers: one of the two ---- */
 int journal_start_thread(struct journal *j, struct error *e);
@@ -105,6 +106,7 @@ uint32_t journal_counter(struct journal *j, const char *name); /* finds or makes
 int64_t journal_counter_value(struct journal *j, uint32_t counter);
 void journal_counter_each(struct journal *j,
                           void (*fn)(void *user, const char *name, int64_t value), void *user);
+size_t unit_put_count(const struct journal_unit *u); /* the number that the next put gets */
 size_t unit_bytes(const struct journal_unit *u);
 bool unit_is_empty(const struct journal_unit *u);
 

@@ -1,0 +1,259 @@
+/* journal/internal.h: what the files of this room share.
+ *
+ * `lock` guards what readers see: streams, runs, segments, counters and the queue of units. What
+ * only the committer touches (the group, the write position, the slots) is guarded by commit_lock,
+ * which is taken first. No disk is touched under `lock`. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "journal/disk.h"
+#include "journal/format.h"
+#include "journal/journal.h"
+
+enum {
+    GROUP_BYTES_MAX = 4 << 20,
+    SLOTS_RESERVED = 3, /* never given to puts: a new segment, a compaction, a failed sync */
+    SEGMENTS_LOADED = 4,
+    READ_BYTES = 256 << 10,
+};
+
+struct slot {
+    uint32_t index;
+    int fd;
+    uint32_t bytes;  /* of the file; 0: not filled, to be made whole before use */
+    uint32_t zeroed; /* from here on it may be sparse, which makes syncs slower */
+    bool is_retired; /* a write or sync failed here: not used again by this process */
+    struct slot *next;
+};
+
+struct segment {
+    uint64_t number, nonce, previous;
+    uint32_t previous_end, end; /* end: behind the last synced group */
+    uint32_t kind;
+    struct place place;
+    struct slot *slot; /* NULL: it is lost */
+    bool is_sealed, is_loaded;
+    bool is_picked;      /* a compaction is copying it or into it */
+    bool is_walked;      /* by the recovery */
+    unsigned pins;       /* readers that are on its slot now */
+    uint64_t refs, live; /* of its records: all, and not acknowledged */
+    uint64_t used;       /* stamp of the last load or use of its offsets */
+};
+
+/* Consecutive sequences of one stream in one segment. Those before `skip` are dead; `bits` (NULL:
+ * all live) tells of the others. */
+struct run {
+    uint64_t first;
+    uint32_t count, skip, live, cap;
+    struct segment *segment;
+    uint32_t *offsets; /* NULL: not in memory; 0: that record was not found */
+    uint32_t *loading; /* offsets while they are being collected */
+    uint64_t *bits;
+};
+
+struct stream {
+    struct journal *journal;
+    char *name;
+    uint32_t id, kind_id;
+    const struct stream_kind *kind; /* NULL: plain, or a kind that is not known here */
+    void *state;
+    struct buf kept;   /* the checkpointed state of an unknown kind */
+    uint64_t next;     /* as applied */
+    uint64_t assigned; /* as given out by the committer */
+    uint64_t live;
+    struct run **runs;
+    uint32_t run_count, run_cap;
+    bool is_declared, is_touched;
+    struct stream *next_touched;
+    void (*listener)(void *user);
+    void *listener_user;
+};
+
+struct counter {
+    char *name;
+    int64_t value;
+    bool is_declared;
+};
+
+struct journal_unit {
+    struct journal *journal;
+    struct journal_unit *next;
+    char *bytes;
+    size_t len, cap;
+    uint32_t *puts; /* offsets of the PUT records */
+    uint32_t put_count, put_cap;
+    uint32_t records;
+    uint32_t ack_at; /* offset of the last record + 1 if that is an ACK, which may be extended */
+    struct count_body *counts;
+    uint32_t count_count, count_cap;
+    enum journal_level level;
+    weir_status status;
+    bool is_done, is_too_large;
+    journal_done *done;
+    void *user;
+};
+
+struct unit_list {
+    struct journal_unit *first, **end;
+    size_t count;
+};
+
+struct group {
+    struct unit_list units;
+    struct buf head; /* GROUP record and declarations */
+    struct iovec *parts;
+    size_t part_cap;
+    uint32_t bytes, records, head_records;
+    bool has_puts;
+};
+
+struct check_slot { /* one of the two checkpoint files */
+    int fd;
+    uint64_t number, start; /* start: segment where its replay begins; 0: not valid */
+    uint64_t bytes;         /* of the file */
+};
+
+struct journal {
+    char *path, *lock_note;
+    struct clock const *clock;
+    const struct disk *disk;
+    const struct stream_kind *const *kinds;
+    uint64_t bytes_max, salt;
+    uint32_t slot_bytes;
+    bool is_reader;
+    int lock_fd;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wanted; /* for the thread */
+    struct unit_list queue;
+    bool is_urgent;        /* something in the queue does not want to wait */
+    int64_t lazy_since_ns; /* 0: nothing lazy waits */
+    struct stream **streams;
+    uint32_t stream_count, stream_cap, undeclared;
+    struct counter **counters;
+    uint32_t counter_count, counter_cap;
+    struct segment **segments; /* by number */
+    uint32_t segment_count, segment_cap;
+    uint64_t stamp; /* of the last use of a segment's offsets */
+    struct stream *touched;
+    struct journal_health health;
+    void (*wake)(void *user);
+    void *wake_user;
+
+    pthread_mutex_t pool_lock;
+    struct journal_unit *pool;
+    size_t pool_bytes;
+
+    pthread_mutex_t load_lock;   /* one load of offsets at a time */
+    pthread_mutex_t listen_lock; /* held while listeners are called */
+
+    pthread_mutex_t commit_lock;
+    _Atomic(pthread_t) committer; /* who holds it */
+    struct unit_list taken;       /* from the queue, not yet in a group */
+    struct group group;
+    struct segment *active; /* NULL: the next group starts one */
+    uint64_t last_number, number_max;
+    uint32_t last_end;
+    uint64_t group_number;
+    struct slot *slots; /* free */
+    uint32_t slot_count, slot_next;
+    uint64_t slot_bytes_total;
+    struct check_slot checks[2];
+    uint64_t check_number, check_bytes, bytes_since_check;
+    int64_t check_ns;
+    bool is_dir_dirty;
+    struct compaction *compaction;
+
+    pthread_t thread;
+    bool has_thread, is_stopping;
+    bool is_full_scan; /* recovery without a checkpoint or with a gap */
+};
+
+/* ---- journal.c ---- */
+static inline void journal_lock(const struct journal *j)
+{
+    union {
+        const struct journal *from;
+        struct journal *to;
+    } alias = {.from = j}; /* asking changes nothing but the lock */
+    (void)pthread_mutex_lock(&alias.to->lock);
+}
+static inline void journal_unlock(const struct journal *j)
+{
+    union {
+        const struct journal *from;
+        struct journal *to;
+    } alias = {.from = j};
+    (void)pthread_mutex_unlock(&alias.to->lock);
+}
+
+/* ---- stream.c: all under the lock ---- */
+struct stream *stream_by_id(struct journal *j, uint32_t id); /* NULL: none */
+struct stream *stream_make(struct journal *j, uint32_t id, weir_str name, uint32_t kind);
+void stream_free(struct stream *s);
+/* The run that has the sequence and its index in it, or NULL if it is not live. */
+struct run *stream_find_live(const struct stream *s, uint64_t sequence);
+/* The first live one at or after *sequence, which is moved to it. */
+struct run *stream_seek_live(const struct stream *s, uint64_t *sequence);
+bool stream_add(struct stream *s, struct segment *g, uint64_t sequence, uint32_t offset);
+void stream_kill(struct stream *s, uint64_t first, uint64_t count);
+struct run *stream_insert_run(struct stream *s, uint64_t first);
+bool run_is_live(const struct run *r, uint32_t i);
+
+/* ---- apply.c: under the lock ---- */
+void apply_record(struct journal *j, struct segment *g, uint32_t offset, const struct record *r);
+struct counter *counter_by_id(struct journal *j, uint32_t id, weir_str name);
+
+/* ---- segment.c ---- */
+struct segment *segment_add(struct journal *j, const struct segment_header *h, struct slot *slot);
+struct segment *segment_find(const struct journal *j, uint64_t number);
+void segment_remove(struct journal *j, struct segment *g); /* its slot becomes free */
+/* Makes a segment for a group of `bytes` and writes its header, unsynced. 0, or a negative errno. */
+int segment_start(struct journal *j, uint32_t kind, uint32_t bytes, struct segment **out);
+void segment_seal(struct journal *j, struct segment *g);
+uint32_t segment_room(const struct segment *g, uint32_t end);
+void segment_recycle(struct journal *j); /* those that no checkpoint and no reader needs */
+int segment_load(struct journal *j, struct segment *g); /* offsets; pinned by the caller */
+uint32_t segment_bytes(const struct segment *g);        /* of its live records, about */
+int segment_header_write(struct journal *j, struct segment *g);
+int segment_header_erase(struct journal *j, struct slot *slot);
+
+/* ---- slot.c: the committer ---- */
+int slot_take(struct journal *j, uint32_t bytes, struct slot **out);
+void slot_give(struct journal *j, struct slot *slot);
+int slot_make(struct journal *j, uint32_t bytes);
+bool slot_prepare(struct journal *j, uint32_t want); /* true: that many are free */
+bool slot_zero(struct journal *j); /* a step of zero-filling; false: all is filled */
+uint32_t slot_default_bytes(const struct journal *j);
+void slot_path(const struct journal *j, uint32_t index, char *path, size_t size);
+
+/* ---- commit.c ---- */
+bool commit_run(struct journal *j);                  /* one group; false: nothing was there */
+bool commit_upkeep(struct journal *j, bool is_idle); /* true: there is more to do */
+void *commit_thread(void *journal);
+void commit_enter(struct journal *j);
+void commit_leave(struct journal *j);
+void unit_list_init(struct unit_list *l);
+void unit_list_push(struct unit_list *l, struct journal_unit *u);
+void unit_list_join(struct unit_list *l, struct unit_list *more);
+
+/* ---- unit.c ---- */
+void unit_moved(struct journal_unit *u, uint64_t cold, const uint64_t *victims, size_t n);
+void unit_release(struct journal *j, struct journal_unit *units);
+char *unit_record(struct buf *b, enum record_type type, uint32_t refs, uint32_t body_bytes);
+
+/* ---- checkpoint.c: the committer ---- */
+/* Finds the newest that is whole and takes the salt from it. 1: found. */
+int checkpoint_read(struct journal *j, struct buf *newest);
+/* Fills the state from it; slots were found before. false: it makes no sense. */
+bool checkpoint_load(struct journal *j, const struct buf *newest, bool *is_closed);
+int checkpoint_write(struct journal *j, bool is_closed);
+bool checkpoint_has_room(struct journal *j);
+
+/* ---- recover.c ---- */
+int recover_run(struct journal *j, struct error *e);
+
+/* ---- compact.c ---- */
+bool compact_step(struct journal *j, uint64_t bytes_max); /* committer; true: there is more to do */
+void compact_drop(struct journal *j);

@@ -1,0 +1,555 @@
+/* journal/recover.c: from files to state: the checkpoint, then one walk over the log behind it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "journal/internal.h"
+#include "journal/window.h"
+
+enum { QUARANTINE_BYTES_MAX = 16 << 20, REPLAY_MAX = 1 << 20 };
+
+struct found {
+    struct slot *slot;
+    struct segment_header header;
+    bool is_good;
+};
+
+struct walk {
+    struct journal *j;
+    struct error *e;
+    struct found *found;
+    uint32_t count, cap;
+    struct segment *at;
+    uint32_t pos, group_at; /* group_at: the last group of the segment; 0: none was applied */
+    uint64_t replayed, quarantined;
+    bool has_number; /* the next group's number is known */
+    bool is_closed;  /* the checkpoint is of a clean close */
+};
+
+/* ---- slots ---- */
+
+static void add_slot(void *user, const char *name)
+{
+    struct walk *w = user;
+    struct journal *j = w->j;
+    uint64_t index;
+    if (strncmp(name, "slot-", 5) != 0 || !text_to_u64(weir_text(name + 5), &index) ||
+        index > UINT32_MAX / 2)
+        return;
+    char path[4096];
+    slot_path(j, (uint32_t)index, path, sizeof path);
+    int fd = j->disk->open(j->disk, path, j->is_reader ? O_RDONLY : O_RDWR);
+    if (fd < 0)
+        return;
+    if (j->slot_next <= index)
+        j->slot_next = (uint32_t)index + 1;
+    int64_t bytes = j->disk->size(j->disk, fd);
+    if (bytes < 4 * FORMAT_HEADER_BYTES || bytes > UINT32_MAX) { /* was never made whole */
+        j->disk->close(j->disk, fd);
+        return;
+    }
+    struct slot *slot = MEM_NEW(struct slot);
+    *slot = (struct slot){.index = (uint32_t)index, .fd = fd, .bytes = (uint32_t)bytes};
+    slot->zeroed = slot->bytes;
+    j->slot_bytes_total += slot->bytes;
+    MEM_PUSH(w->found, w->count, w->cap) = (struct found){.slot = slot};
+}
+
+/* The header, or its copy at the end, which a bad sector at the start does not reach. */
+static void read_header(const struct journal *j, struct found *f)
+{
+    uint64_t places[2] = {0, f->slot->bytes - FORMAT_HEADER_BYTES};
+    for (int i = 0; i < 2 && !f->is_good; i++) {
+        struct segment_header *h = &f->header;
+        int result = disk_read_all(j->disk, f->slot->fd, h, sizeof *h, places[i]);
+        f->is_good = result == 0 && segment_header_check(h) && h->bytes == f->slot->bytes &&
+                     h->major == FORMAT_MAJOR;
+    }
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct found *x = a, *y = b;
+    return x->header.number < y->header.number ? -1 : x->header.number > y->header.number;
+}
+
+static uint64_t draw(void)
+{
+    uint64_t n;
+    return getrandom(&n, sizeof n, 0) == sizeof n ? n : id_random();
+}
+
+static void register_segments(struct walk *w, bool has_salt)
+{
+    struct journal *j = w->j;
+    if (w->count)
+        qsort(w->found, w->count, sizeof *w->found, by_number);
+    for (uint32_t i = w->count; i-- > 0 && !has_salt;) {
+        if (!w->found[i].is_good)
+            continue;
+        j->salt = w->found[i].header.salt;
+        has_salt = true;
+    }
+    if (!has_salt)
+        j->salt = draw();
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct found *f = &w->found[i];
+        if (!f->is_good || f->header.salt != j->salt || segment_find(j, f->header.number)) {
+            slot_give(j, f->slot);
+            continue;
+        }
+        segment_add(j, &f->header, f->slot)->is_sealed = true;
+    }
+}
+
+/* ---- the walk ---- */
+
+static uint32_t segment_limit(const struct segment *g)
+{
+    return g->slot->bytes - FORMAT_HEADER_BYTES;
+}
+
+/* Among those that name the same predecessor the highest is the true one. */
+static struct segment *successor(const struct journal *j, const struct segment *g, bool *is_gap)
+{
+    struct segment *best = NULL;
+    for (uint32_t i = 0; i < j->segment_count; i++) {
+        struct segment *next = j->segments[i];
+        if (next->kind == SEGMENT_LOG && next->slot && next->number > g->number &&
+            next->previous == g->number)
+            best = next;
+    }
+    *is_gap = best == NULL;
+    for (uint32_t i = 0; i < j->segment_count && !best; i++) {
+        struct segment *next = j->segments[i];
+        if (next->kind == SEGMENT_LOG && next->slot && next->number > g->number &&
+            next->previous > g->number)
+            best = next;
+    }
+    return best;
+}
+
+/* The group at the offset if it is whole, or NULL. */
+static const char *check_group(struct window *in, struct place place, uint32_t at,
+                               struct group_body *body)
+{
+    const struct record *r = window_record(in, place, at);
+    if (!r || r->type != RECORD_GROUP || record_body_bytes(r) != sizeof *body)
+        return NULL;
+    memcpy(body, record_body(r), sizeof *body);
+    uint32_t first = r->length, records = 0;
+    if (body->bytes < first || body->bytes % 8)
+        return NULL;
+    const char *bytes = window_bytes(in, at, body->bytes);
+    for (uint32_t o = first; bytes && o < body->bytes; records++) {
+        r = record_check(place, bytes + o, body->bytes - o, at + o);
+        if (!r)
+            return NULL;
+        o += r->length;
+    }
+    return records == body->records ? bytes : NULL;
+}
+
+static bool is_next_group(const struct walk *w, const struct group_body *body)
+{
+    uint64_t last = w->j->group_number;
+    return w->has_number ? body->number == last + 1 : body->number > last;
+}
+
+static void apply_group(struct walk *w, const char *bytes, const struct group_body *body)
+{
+    for (uint32_t o = 0; o < body->bytes;) {
+        const struct record *r = (const struct record *)(const void *)(bytes + o);
+        apply_record(w->j, w->at, w->pos + o, r);
+        o += r->length;
+    }
+    w->j->group_number = body->number;
+    w->has_number = true;
+    w->group_at = w->pos;
+    w->pos += body->bytes;
+    w->at->end = w->pos;
+    w->replayed += body->bytes;
+}
+
+/* Where the next whole group is after a bad place, or `limit`. */
+static uint32_t find_group(struct walk *w, struct window *in, uint32_t limit)
+{
+    struct group_body body;
+    for (uint32_t at = w->pos + 8; at + sizeof(struct record) <= limit; at += 8) {
+        const char *bytes = window_bytes(in, at, sizeof(struct record));
+        uint32_t life = 0;
+        if (bytes)
+            memcpy(&life, bytes + offsetof(struct record, life), sizeof life);
+        if (life == w->at->place.life && check_group(in, w->at->place, at, &body) &&
+            body.number > w->j->group_number)
+            return at;
+    }
+    return limit;
+}
+
+static void quarantine(struct walk *w, struct window *in, uint32_t from, uint32_t to)
+{
+    struct journal *j = w->j;
+    const char *bytes = NULL;
+    if (!j->is_reader && to - from <= QUARANTINE_BYTES_MAX - w->quarantined)
+        bytes = window_bytes(in, from, to - from);
+    if (!bytes)
+        return;
+    char *dir = mem_format("%s/quarantine", j->path);
+    char *path = mem_format("%s/%llu-%u", dir, (unsigned long long)w->at->number, from);
+    (void)j->disk->make_dir(j->disk, dir);
+    int fd = j->disk->open(j->disk, path, O_RDWR | O_CREAT);
+    if (fd >= 0) {
+        (void)disk_write_all(j->disk, fd, bytes, to - from, 0);
+        j->disk->close(j->disk, fd);
+        w->quarantined += to - from;
+    }
+    mem_free(path);
+    mem_free(dir);
+}
+
+/* From a bad place that once was good to the next whole group: records that check are taken one by
+ * one. An acknowledgement that is lost means that a record comes twice, never that one goes. */
+static void salvage(struct walk *w, struct window *in, uint32_t to)
+{
+    struct journal *j = w->j;
+    uint32_t from = w->pos, saved = 0;
+    for (uint32_t at = from; at < to;) {
+        const struct record *r = window_record(in, w->at->place, at);
+        if (r && r->type != RECORD_GROUP && at + r->length <= to) {
+            apply_record(j, w->at, at, r);
+            saved += r->length;
+        }
+        at += r && r->type != RECORD_GROUP && at + r->length <= to ? r->length : 8;
+    }
+    quarantine(w, in, from, to);
+    j->health.damaged_bytes += to - from - saved;
+    log_write(
+        WEIR_ERROR, NULL,
+        "journal %s: slot %u: damaged between bytes %u and %u: %u bytes could be read, the rest "
+        "is in quarantine/",
+        j->path, w->at->slot->index, from, to, saved);
+    w->pos = to;
+    w->at->end = to;
+    w->has_number = false;
+}
+
+static void count_cut(struct walk *w, struct window *in)
+{
+    const char *bytes = window_bytes(in, w->pos, sizeof(struct record));
+    struct record head;
+    if (!bytes)
+        return;
+    memcpy(&head, bytes, sizeof head);
+    const struct record *r = window_record(in, w->at->place, w->pos);
+    struct group_body body = {0};
+    if (r && r->type == RECORD_GROUP && record_body_bytes(r) == sizeof body)
+        memcpy(&body, record_body(r), sizeof body);
+    bool is_ours = head.life == w->at->place.life && head.type == RECORD_GROUP;
+    if (is_ours)
+        w->j->health.cut_bytes += body.bytes ? body.bytes : head.length;
+}
+
+static bool is_end(struct walk *w, struct window *in)
+{
+    const struct record *r = window_record(in, w->at->place, w->pos);
+    return r && r->type == RECORD_END;
+}
+
+/* At most one group is unsynced at any time. So a bad place with a successor or with a whole group
+ * behind it was good once, and is damage; any other is the torn end. */
+static int walk_segment(struct walk *w, uint32_t limit, bool is_last)
+{
+    struct window in = {.disk = w->j->disk, .fd = w->at->slot->fd, .limit = limit};
+    bool was_closed = w->is_closed;
+    w->group_at = 0;
+    w->is_closed = false;
+    while (w->pos < limit) {
+        struct group_body body;
+        const char *bytes = check_group(&in, w->at->place, w->pos, &body);
+        if (bytes && is_next_group(w, &body)) {
+            apply_group(w, bytes, &body);
+            continue;
+        }
+        if (is_last && was_closed && !w->group_at && is_end(w, &in)) {
+            w->is_closed = true;
+            break;
+        }
+        uint32_t to = find_group(w, &in, limit);
+        if (to == limit && is_last) {
+            count_cut(w, &in);
+            break;
+        }
+        salvage(w, &in, to);
+    }
+    window_fini(&in);
+    w->at->end = w->pos;
+    return in.error;
+}
+
+/* Copies that compactions made, when no checkpoint says what is in them. */
+static void read_cold(struct walk *w)
+{
+    struct journal *j = w->j;
+    for (uint32_t i = 0; i < j->segment_count; i++) {
+        struct segment *g = j->segments[i];
+        if (g->kind != SEGMENT_COLD || !g->slot)
+            continue;
+        struct window in = {.disk = j->disk, .fd = g->slot->fd, .limit = segment_limit(g)};
+        for (uint32_t at = FORMAT_HEADER_BYTES; at < in.limit;) {
+            const struct record *r = window_record(&in, g->place, at);
+            if (r && (r->type == RECORD_PUT || r->type == RECORD_STREAM)) {
+                apply_record(j, g, at, r);
+                g->end = at + r->length;
+            }
+            at += r ? r->length : 8;
+        }
+        window_fini(&in);
+    }
+}
+
+static struct segment *first_log(const struct journal *j)
+{
+    for (uint32_t i = 0; i < j->segment_count; i++)
+        if (j->segments[i]->kind == SEGMENT_LOG && j->segments[i]->slot)
+            return j->segments[i];
+    return NULL;
+}
+
+static void find_start(struct walk *w, bool has_check)
+{
+    struct journal *j = w->j;
+    w->pos = FORMAT_HEADER_BYTES;
+    if (has_check) {
+        w->at = segment_find(j, j->last_number);
+        w->pos = j->last_end;
+        w->has_number = true;
+        return;
+    }
+    w->at = first_log(j);
+    j->is_full_scan = w->at && w->at->previous != 0;
+    if (!j->is_full_scan)
+        return;
+    log_write(WEIR_ERROR, NULL,
+              "journal %s: both checkpoints are damaged: all segments are read; what was "
+              "acknowledged may come again",
+              j->path);
+    read_cold(w);
+}
+
+static int walk_all(struct walk *w)
+{
+    struct journal *j = w->j;
+    int result = 0;
+    while (w->at && result == 0) {
+        struct segment *g = w->at;
+        bool is_gap;
+        struct segment *next = successor(j, g, &is_gap);
+        g->is_walked = true;
+        if (g->slot) {
+            uint32_t limit = next && !is_gap && next->previous_end <= segment_limit(g)
+                                 ? next->previous_end
+                                 : segment_limit(g);
+            result = walk_segment(w, limit, !next || is_gap);
+        }
+        if (!next)
+            break;
+        if (is_gap) {
+            w->has_number = false;
+            j->health.damaged_bytes += g->slot ? 0 : 1;
+            log_write(WEIR_ERROR, NULL, "journal %s: segments between %llu and %llu are missing",
+                      j->path, (unsigned long long)g->number, (unsigned long long)next->number);
+        }
+        segment_seal(j, g);
+        w->at = next;
+        w->pos = FORMAT_HEADER_BYTES;
+        next->is_sealed = false;
+    }
+    return result;
+}
+
+/* ---- after the walk ---- */
+
+/* What was read may be only in the page cache, or on pages that are clean after a failed sync: it
+ * is written again and synced before anyone acts on it. */
+static int rewrite_last(struct walk *w)
+{
+    struct journal *j = w->j;
+    struct segment *g = w->at;
+    if (!g || !w->group_at)
+        return 0;
+    uint32_t n = g->end - w->group_at;
+    struct window in = {.disk = j->disk, .fd = g->slot->fd, .limit = g->end};
+    const char *bytes = window_bytes(&in, w->group_at, n);
+    int result = bytes ? disk_write_all(j->disk, g->slot->fd, bytes, n, w->group_at) : in.error;
+    if (result == 0)
+        result = segment_header_write(j, g);
+    if (result == 0)
+        result = j->disk->sync(j->disk, g->slot->fd);
+    if (result == 0)
+        result = j->disk->sync_dir(j->disk, j->path);
+    window_fini(&in);
+    return result;
+}
+
+/* Segments behind the end of the log: no reader of the log may find them again. */
+static int erase_orphans(struct walk *w, uint64_t start)
+{
+    struct journal *j = w->j;
+    for (uint32_t i = j->segment_count; i-- > 0;) {
+        struct segment *g = j->segments[i];
+        if (g->kind != SEGMENT_LOG || g->is_walked || g->number <= start || g->live || !g->slot)
+            continue;
+        int result = j->is_reader ? 0 : segment_header_erase(j, g->slot);
+        if (result < 0)
+            return result;
+        segment_remove(j, g);
+    }
+    return 0;
+}
+
+/* The next group goes into a new segment; after a clean close the last one goes on. A segment
+ * without a group is not in the log: its header may not last. */
+static void set_end(struct walk *w)
+{
+    struct journal *j = w->j;
+    struct segment *g = w->at;
+    j->active = NULL;
+    if (!g)
+        return;
+    if (w->is_closed && !j->is_reader) {
+        g->is_sealed = false;
+        g->is_loaded = true;
+        j->active = g;
+        return;
+    }
+    segment_seal(j, g);
+    j->last_number = g->number;
+    j->last_end = g->end;
+    if (g->end == FORMAT_HEADER_BYTES && g->slot) {
+        j->last_number = g->previous;
+        j->last_end = g->previous_end;
+        segment_remove(j, g);
+    }
+}
+
+/* Runs in segments that are gone: their records are lost, and said to be. */
+static void drop_lost(struct journal *j)
+{
+    uint64_t before = j->health.lost_records;
+    for (uint32_t k = 0; k < j->stream_count; k++) {
+        struct stream *s = j->streams[k];
+        for (uint32_t i = 0; s && i < s->run_count;) {
+            struct run *r = s->runs[i];
+            if (r->segment->slot || r->live == 0) {
+                i++;
+                continue;
+            }
+            uint64_t first = r->first, count = r->count;
+            j->health.lost_records += r->live;
+            log_write(
+                WEIR_ERROR, NULL,
+                "journal %s: stream %s: %u records from number %llu on are lost: segment %llu "
+                "is gone",
+                j->path, s->name, r->live, (unsigned long long)first,
+                (unsigned long long)r->segment->number);
+            stream_kill(s, first, count);
+            if (s->kind && s->kind->ack)
+                s->kind->ack(s->state, first, count);
+        }
+    }
+    for (uint32_t i = j->segment_count; i-- > 0;)
+        if (!j->segments[i]->slot && j->segments[i] != j->active)
+            segment_remove(j, j->segments[i]);
+    if (j->health.lost_records != before)
+        log_write(WEIR_ERROR, NULL, "journal %s: %llu records are lost", j->path,
+                  (unsigned long long)(j->health.lost_records - before));
+}
+
+static void announce(struct journal *j)
+{
+    for (uint32_t i = 0; i < j->stream_count; i++) {
+        struct stream *s = j->streams[i];
+        if (!s)
+            continue;
+        s->is_touched = false;
+        s->next_touched = NULL;
+        if (j->is_full_scan) /* numbers behind the last that was found may have been used */
+            s->next += 1 << 20;
+        s->assigned = s->next;
+        if (s->kind && s->kind->opened)
+            s->kind->opened(s->state);
+    }
+    j->touched = NULL;
+}
+
+static void forget(struct journal *j)
+{
+    for (uint32_t i = 0; i < j->stream_count; i++)
+        stream_free(j->streams[i]);
+    for (uint32_t i = 0; i < j->counter_count; i++) {
+        if (j->counters[i])
+            mem_free(j->counters[i]->name);
+        mem_free(j->counters[i]);
+    }
+    j->stream_count = j->counter_count = 0;
+    for (uint32_t i = 0; i < j->segment_count; i++)
+        j->segments[i]->live = j->segments[i]->refs = 0;
+    j->group_number = j->last_number = 0;
+}
+
+static int finish(struct walk *w, uint64_t start)
+{
+    struct journal *j = w->j;
+    int result = j->is_reader ? 0 : rewrite_last(w);
+    if (result == 0)
+        result = erase_orphans(w, start);
+    if (result < 0)
+        return error_sys(w->e, -result, "journal %s: write", j->path);
+    set_end(w);
+    drop_lost(j);
+    announce(j);
+    j->check_ns = clock_mono(j->clock);
+    j->bytes_since_check = w->replayed;
+    bool is_check_wanted = w->replayed > REPLAY_MAX || j->health.damaged_bytes || j->is_full_scan;
+    if (!j->is_reader && is_check_wanted)
+        (void)checkpoint_write(j, false);
+    j->is_full_scan = false;
+    return 0;
+}
+
+int recover_run(struct journal *j, struct error *e)
+{
+    struct walk w = {.j = j, .e = e};
+    struct buf newest = {0};
+    int result = j->disk->list(j->disk, j->path, add_slot, &w);
+    if (result < 0)
+        return error_sys(e, -result, "journal %s: read the directory", j->path);
+    for (uint32_t i = 0; i < w.count; i++)
+        read_header(j, &w.found[i]);
+    bool has_check = checkpoint_read(j, &newest) == 1;
+    register_segments(&w, has_check);
+    journal_lock(j);
+    if (has_check && !checkpoint_load(j, &newest, &w.is_closed)) {
+        forget(j);
+        has_check = w.is_closed = false;
+    }
+    find_start(&w, has_check);
+    uint64_t start = w.at ? w.at->number : 0;
+    if (w.at)
+        w.at->is_sealed = false;
+    result = walk_all(&w);
+    result = result < 0 ? error_sys(e, -result, "journal %s: read", j->path) : finish(&w, start);
+    journal_unlock(j);
+    buf_fini(&newest);
+    mem_free(w.found);
+    return result;
+}

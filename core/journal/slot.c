@@ -1,0 +1,170 @@
+/* journal/slot.c: the files that segments live in: made ahead, zero-filled, used again. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "journal/internal.h"
+
+enum {
+    SLOT_SMALL = 4 << 20,
+    SLOT_MIDDLE = 16 << 20,
+    SLOT_LARGE = 64 << 20,
+    ZERO_STEP = 1 << 20,
+};
+
+/* Larger as the journal grows: few files for much, little disk for little. */
+uint32_t slot_default_bytes(const struct journal *j)
+{
+    if (j->slot_bytes)
+        return j->slot_bytes;
+    if (j->slot_bytes_total < 16ULL * SLOT_SMALL)
+        return SLOT_SMALL;
+    return j->slot_bytes_total < 16ULL * SLOT_LARGE ? SLOT_MIDDLE : SLOT_LARGE;
+}
+
+void slot_path(const struct journal *j, uint32_t index, char *path, size_t size)
+{
+    (void)snprintf(path, size, "%s/slot-%04u", j->path, index);
+}
+
+void slot_give(struct journal *j, struct slot *slot)
+{
+    if (slot->bytes > 2 * slot_default_bytes(j) && slot->bytes > SLOT_LARGE) {
+        char path[4096];
+        slot_path(j, slot->index, path, sizeof path);
+        (void)j->disk->remove(j->disk, path);
+        slot->is_retired = true;
+    }
+    if (slot->is_retired) {
+        j->disk->close(j->disk, slot->fd);
+        j->slot_bytes_total -= slot->bytes;
+        mem_free(slot);
+        return;
+    }
+    slot->next = j->slots;
+    j->slots = slot;
+    j->slot_count++;
+}
+
+/* The space is taken from the disk at once, so that overwriting cannot meet a full disk; zeros are
+ * written later, when nobody waits. The file's size is synced with its first group: until then a
+ * power cut leaves a short file, which is no slot. */
+int slot_make(struct journal *j, uint32_t bytes)
+{
+    const struct disk *d = j->disk;
+    char path[4096];
+    if (j->slot_bytes_total + bytes > j->bytes_max)
+        return -ENOSPC;
+    slot_path(j, j->slot_next, path, sizeof path);
+    int fd = d->open(d, path, O_RDWR | O_CREAT);
+    if (fd < 0)
+        return fd;
+    uint32_t zeroed = 0;
+    int result = d->allocate(d, fd, bytes);
+    if (result == -EOPNOTSUPP || result == -ENOSYS) {
+        result = disk_fill_zero(d, fd, bytes, 0);
+        zeroed = bytes;
+    }
+    if (result < 0) {
+        d->close(d, fd);
+        (void)d->remove(d, path);
+        return result;
+    }
+    struct slot *slot = MEM_NEW(struct slot);
+    *slot = (struct slot){.index = j->slot_next++, .fd = fd, .bytes = bytes, .zeroed = zeroed};
+    j->slot_bytes_total += bytes;
+    j->is_dir_dirty = true;
+    slot_give(j, slot);
+    return 0;
+}
+
+static struct slot *take_fitting(struct journal *j, uint32_t bytes)
+{
+    struct slot **best = NULL;
+    for (struct slot **at = &j->slots; *at; at = &(*at)->next)
+        if ((*at)->bytes >= bytes && (!best || (*at)->zeroed > (*best)->zeroed))
+            best = at;
+    if (!best)
+        return NULL;
+    struct slot *slot = *best;
+    *best = slot->next;
+    slot->next = NULL;
+    j->slot_count--;
+    return slot;
+}
+
+static bool has_dead(struct journal *j)
+{
+    bool has = false;
+    journal_lock(j);
+    for (uint32_t i = 0; i < j->segment_count && !has; i++)
+        has = j->segments[i]->live == 0 && j->segments[i]->is_sealed;
+    journal_unlock(j);
+    return has;
+}
+
+/* Two checkpoints later nothing needs the dead segments any more. */
+static void reclaim(struct journal *j)
+{
+    for (int i = 0; i < 2 && has_dead(j); i++)
+        if (checkpoint_write(j, false) < 0)
+            return;
+}
+
+int slot_take(struct journal *j, uint32_t bytes, struct slot **out)
+{
+    uint32_t need = bytes + 3 * FORMAT_HEADER_BYTES;
+    uint32_t size = slot_default_bytes(j);
+    if (size < need)
+        size = (need + SLOT_SMALL - 1) / SLOT_SMALL * SLOT_SMALL;
+    int result = 0;
+    *out = take_fitting(j, need);
+    if (!*out) {
+        result = slot_make(j, size);
+        if (result < 0)
+            reclaim(j);
+        *out = take_fitting(j, need);
+    }
+    if (!*out)
+        return result < 0 ? result : -ENOSPC;
+    if (j->is_dir_dirty) {
+        result = j->disk->sync_dir(j->disk, j->path);
+        j->is_dir_dirty = result < 0;
+    }
+    if (j->is_dir_dirty) {
+        slot_give(j, *out);
+        return result;
+    }
+    return 0;
+}
+
+bool slot_prepare(struct journal *j, uint32_t want)
+{
+    while (j->slot_count < want) {
+        if (slot_make(j, slot_default_bytes(j)) == 0)
+            continue;
+        uint32_t before = j->slot_count;
+        reclaim(j);
+        if (j->slot_count == before)
+            return false;
+    }
+    return true;
+}
+
+/* Syncs are cheaper where blocks were written before. A failure costs only that. */
+bool slot_zero(struct journal *j)
+{
+    for (struct slot *slot = j->slots; slot; slot = slot->next) {
+        if (slot->zeroed >= slot->bytes)
+            continue;
+        uint32_t left = slot->bytes - slot->zeroed;
+        uint32_t n = left < ZERO_STEP ? left : ZERO_STEP;
+        int result = disk_fill_zero(j->disk, slot->fd, n, slot->zeroed);
+        if (result == 0)
+            result = j->disk->sync(j->disk, slot->fd);
+        slot->zeroed = result < 0 ? slot->bytes : slot->zeroed + n;
+        return true;
+    }
+    return false;
+}
