@@ -154,12 +154,14 @@ static void discard(struct http_reader *r, const weir_host *h, bool is_out_of_me
 static void grow(struct http_reader *r, const weir_host *h, size_t n)
 {
     char *data = NULL;
-    if (r->is_too_large || r->is_out_of_memory || r->filled + n <= r->capacity)
+    if (r->is_too_large || r->is_out_of_memory)
         return;
     if (r->filled + n > r->size_max) {
         discard(r, h, false);
         return;
     }
+    if (r->filled + n <= r->capacity)
+        return;
     size_t capacity = r->capacity ? r->capacity : 4096;
     while (capacity < r->filled + n)
         capacity *= 2;
