@@ -128,7 +128,7 @@ static void put_safe(struct buf *out, weir_str s)
 {
     for (size_t i = 0; i < s.len; i++) {
         bool is_control = ((unsigned char)s.ptr[i] < 0x20 && s.ptr[i] != '\t') || s.ptr[i] == 0x7F;
-        buf_add_char(out, is_control ? '?' : s.ptr[i]);
+        buf_add(out, is_control ? "?" : s.ptr + i, 1);
     }
 }
 

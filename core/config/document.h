@@ -6,6 +6,7 @@ enum {
     DOCUMENT_FILE_MAX = 1024 * 1024,
     DOCUMENT_SECRET_MAX = 64 * 1024,
     DOCUMENT_DEPTH_MAX = 64,
+    DOCUMENT_KEYS_MAX = 10000,   /* of one map */
     DOCUMENT_NODES_MAX = 100000, /* what aliases stand for counted each time */
 };
 

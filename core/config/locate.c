@@ -113,7 +113,7 @@ static size_t utf8_size(unsigned long code)
 
 static void skip_escape(struct walk *w)
 {
-    char c = w->at + 1 < w->len ? w->text[w->at + 1] : '\0';
+    int c = w->at + 1 < w->len ? w->text[w->at + 1] : 0;
     size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
     unsigned long code = 0;
     for (size_t i = 0; i < digits && w->at + 2 + i < w->len; i++) {

@@ -38,10 +38,10 @@ static void *grown(struct document *d, const void *items, size_t count, size_t s
 void node_set(struct document *d, struct node *map, struct node *key, struct node *value)
 {
     size_t n = map->count;
-    struct node **items = grown(d, map->items, n, sizeof *items);
+    struct node **items = grown(d, map->items, n, sizeof(void *));
     map->items = items ? items : map->items;
     if (key) {
-        struct node **keys = grown(d, map->keys, n, sizeof *keys);
+        struct node **keys = grown(d, map->keys, n, sizeof(void *));
         bool *used = grown(d, map->used, n, sizeof *used);
         map->keys = keys ? keys : map->keys;
         map->used = used ? used : map->used;

@@ -110,7 +110,7 @@ static void mark(struct work *w, const struct node *n)
 }
 
 /* The tree is at most DOCUMENT_DEPTH_MAX deep. */
-static void put(struct work *w, const struct node *n) // NOLINT(misc-no-recursion)
+static void put(struct work *w, const struct node *n)
 {
     mark(w, n);
     bool is_map = n->kind == NODE_MAP;

@@ -224,6 +224,7 @@ static void fill_rows(struct fill *f, const weir_option *rows, struct node *map,
         fill_row(f, rows, map, (char *)state + rows->offset);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the contract has seven parameters. */
 bool options_fill(struct document *d, struct places *p, const weir_option *rows, struct node *node,
                   const char *const *also, const struct option_services *services, void *state)
 {

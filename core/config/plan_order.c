@@ -69,8 +69,8 @@ void plan_order(struct plan_work *w)
     struct arena *a = &w->d->arena;
     struct order o = {.w = w};
     o.color = arena_take(a, n + 1);
-    o.path = arena_take(a, (n + 1) * sizeof *o.path);
-    o.out = arena_take(a, (n + 1) * sizeof *o.out);
+    o.path = arena_take(a, (n + 1) * sizeof(void *));
+    o.out = arena_take(a, (n + 1) * sizeof(void *));
     o.next = arena_take(a, (n + 1) * sizeof *o.next);
     for (int role = ROLE_SOURCE; role <= ROLE_SINK; role++)
         for (size_t i = 0; i < n; i++)

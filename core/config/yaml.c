@@ -211,7 +211,7 @@ static bool merge_one(struct loader *l, struct node *map, const struct node *fro
         return true;
     }
     for (size_t i = 0; i < from->count; i++)
-        if (!find_key(map, from->keys[i]->text, map->count))
+        if (!find_key(map, from->keys[i]->text, map->count) && map->count < DOCUMENT_KEYS_MAX)
             node_set(l->d, map, from->keys[i], from->items[i]);
     return count_nodes(l, from->count, from);
 }
@@ -226,7 +226,8 @@ static bool merge(struct loader *l, struct node *map, const struct node *from)
     return true;
 }
 
-static void check_key(struct loader *l, const struct node *map, const struct node *key)
+/* False: this key cannot be added; it was told. */
+static bool check_key(struct loader *l, const struct node *map, const struct node *key)
 {
     const struct node *first = find_key(map, key->text, map->count);
     if (first)
@@ -235,31 +236,41 @@ static void check_key(struct loader *l, const struct node *map, const struct nod
                  key->line);
     if (strlen(key->text) != key->len)
         diag_add(l->d, DIAG_ERROR, key, NULL, "a NUL byte in a key");
+    if (map->count == DOCUMENT_KEYS_MAX)
+        diag_add(l->d, DIAG_ERROR, map, NULL, "more than %d keys in one map", DOCUMENT_KEYS_MAX);
+    return !first && map->count < DOCUMENT_KEYS_MAX;
+}
+
+static struct node *read_key(struct loader *l, bool *is_bad)
+{
+    struct node *key;
+    l->is_key = true;
+    if (!next_child(l, YAML_MAPPING_END_EVENT, &key, is_bad))
+        return NULL;
+    if (key->kind == NODE_LIST || key->kind == NODE_MAP) {
+        diag_add(l->d, DIAG_ERROR, key, "a text that starts with { or [ needs quotes",
+                 "a key is a single value, found %s", node_kind_name(key));
+        *is_bad = true;
+        return NULL;
+    }
+    key->kind = NODE_SCALAR;
+    return key;
 }
 
 static struct node *read_map(struct loader *l, struct node *map)
 {
     struct node *key, *value, *from = NULL;
     bool is_bad;
-    l->is_key = true;
-    while (next_child(l, YAML_MAPPING_END_EVENT, &key, &is_bad)) {
-        if (key->kind == NODE_LIST || key->kind == NODE_MAP) {
-            diag_add(l->d, DIAG_ERROR, key, "in block style a ${...} as a key needs quotes",
-                     "a key is a single value, found %s", node_kind_name(key));
-            return NULL;
-        }
-        key->kind = NODE_SCALAR;
+    while ((key = read_key(l, &is_bad))) {
+        l->is_key = false;
         if (!next_child(l, YAML_NO_EVENT, &value, &is_bad))
             return NULL;
-        l->is_key = true;
-        if (is_merge(key)) {
-            if (from)
-                check_key(l, map, key);
+        bool is_free = is_merge(key) || check_key(l, map, key);
+        if (is_merge(key) && from)
+            diag_add(l->d, DIAG_ERROR, key, "write <<: [*one, *two]", "<< is there twice");
+        else if (is_merge(key))
             from = value;
-            continue;
-        }
-        check_key(l, map, key);
-        if (!find_key(map, key->text, map->count))
+        else if (is_free)
             node_set(l->d, map, key, value);
     }
     if (is_bad || (from && !merge(l, map, from)))

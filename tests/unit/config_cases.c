@@ -72,8 +72,9 @@ START_TEST(told_as_expected)
     }
     char *expected = read_text(expected_path);
     ck_assert_msg(expected != NULL, "%s is missing", expected_path);
-    ck_assert_msg(strcmp(text, expected) == 0, "%s\n--- told\n%s--- expected\n%s", path, text,
-                  expected);
+    if (strcmp(text, expected) != 0)
+        (void)fprintf(stderr, "%s\n--- told\n%s--- expected\n%s", path, text, expected);
+    ck_assert_msg(strcmp(text, expected) == 0, "%s is told otherwise", path);
     mem_free(expected);
     mem_free(expected_path);
     mem_free(name);
