@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "json/json.h"
+#include "match/envelope.h"
 #include "match/run.h"
 
 struct match_ctx *match_ctx_new(const struct match_set *s)
@@ -65,35 +66,19 @@ static size_t finish(struct match_ctx *c, const uint32_t **hits)
 
 /* ---- the envelope ------------------------------------------------------------------------------- */
 
-static weir_str filled(weir_str s)
-{
-    return s.len ? s : (weir_str){"", 0};
-}
-
-static void feed_member(struct match_ctx *c, enum set_member member, weir_str text)
+static void feed_member(struct match_ctx *c, enum envelope_member member, weir_str text)
 {
     uint32_t node = c->set->members[member];
     uint32_t field = node == SET_NONE ? SET_NONE : c->set->nodes[node].field;
     if (field == SET_NONE)
         return;
-    text = filled(text);
+    text = envelope_text(text);
     feed_value(c, field, WEIR_JSON_TEXT, text);
     feed_keep(c, field,
               (struct run_value){.token = text, .kind = WEIR_JSON_TEXT, .is_bare = true});
 }
 
-static weir_str resources(const weir_event *ev)
-{
-    for (size_t i = 0; i < ev->attrs.count; i++) {
-        weir_str value = ev->attrs.items[i].value;
-        if (weir_same(ev->attrs.items[i].key, "resources") && json_check(value, NULL, NULL) == 0 &&
-            json_kind(json_trim(value)) == WEIR_JSON_ARRAY)
-            return json_trim(value);
-    }
-    return (weir_str){"[]", 2};
-}
-
-static bool has(const struct match_ctx *c, enum set_member member)
+static bool has(const struct match_ctx *c, enum envelope_member member)
 {
     return c->set->members[member] != SET_NONE;
 }
@@ -101,21 +86,21 @@ static bool has(const struct match_ctx *c, enum set_member member)
 static void feed_envelope(struct match_ctx *c, const weir_event *ev)
 {
     char id[ID_TEXT_BYTES], time[CLOCK_TEXT_BYTES];
-    feed_member(c, SET_SOURCE, ev->source);
-    feed_member(c, SET_DETAIL_TYPE, ev->type);
-    feed_member(c, SET_ACCOUNT, weir_text(c->set->account));
-    feed_member(c, SET_REGION, weir_text(c->set->region));
-    feed_member(c, SET_VERSION, weir_text("0"));
-    if (has(c, SET_ID)) {
+    feed_member(c, ENVELOPE_SOURCE, ev->source);
+    feed_member(c, ENVELOPE_DETAIL_TYPE, ev->type);
+    feed_member(c, ENVELOPE_ACCOUNT, weir_text(c->set->account));
+    feed_member(c, ENVELOPE_REGION, weir_text(c->set->region));
+    feed_member(c, ENVELOPE_VERSION, weir_text("0"));
+    if (has(c, ENVELOPE_ID)) {
         id_format(&ev->id, id);
-        feed_member(c, SET_ID, weir_text(id));
+        feed_member(c, ENVELOPE_ID, weir_text(id));
     }
-    if (has(c, SET_TIME)) {
+    if (has(c, ENVELOPE_TIME)) {
         (void)clock_format(ev->time_ns, 0, time);
-        feed_member(c, SET_TIME, weir_text(time));
+        feed_member(c, ENVELOPE_TIME, weir_text(time));
     }
-    if (has(c, SET_RESOURCES))
-        (void)scan_value(c, resources(ev), c->set->members[SET_RESOURCES]);
+    if (has(c, ENVELOPE_RESOURCES))
+        (void)scan_value(c, envelope_resources(ev), c->set->members[ENVELOPE_RESOURCES]);
 }
 
 /* ---- events --------------------------------------------------------------------------------------- */
@@ -125,9 +110,9 @@ static bool walk_event(struct match_ctx *c, const weir_event *ev, bool is_carefu
     weir_str body = {ev->body->ptr, ev->body->len};
     begin(c, is_careful);
     feed_envelope(c, ev);
-    if (!has(c, SET_DETAIL))
+    if (!has(c, ENVELOPE_DETAIL))
         return true;
-    return body.len && scan_value(c, body, c->set->members[SET_DETAIL]);
+    return body.len && scan_value(c, body, c->set->members[ENVELOPE_DETAIL]);
 }
 
 size_t match_event(struct match_ctx *c, const weir_event *ev, unsigned flags, const uint32_t **hits)
@@ -160,28 +145,4 @@ size_t match_json(struct match_ctx *c, weir_str json, unsigned flags, const uint
     if (is_json && c->has_duplicate)
         is_json = walk_json(c, json, true);
     return is_json ? finish(c, hits) : SIZE_MAX;
-}
-
-void match_envelope(const struct match_env *env, const weir_event *ev, struct buf *out)
-{
-    char id[ID_TEXT_BYTES], time[CLOCK_TEXT_BYTES];
-    weir_str body = {ev->body->ptr, ev->body->len};
-    id_format(&ev->id, id);
-    (void)clock_format(ev->time_ns, 0, time);
-    buf_print(out, "{\"version\":\"0\",\"id\":\"%s\",\"detail-type\":", id);
-    json_quote(out, filled(ev->type));
-    buf_add_text(out, ",\"source\":");
-    json_quote(out, filled(ev->source));
-    buf_add_text(out, ",\"account\":");
-    json_quote(out, weir_text(env && env->account ? env->account : "000000000000"));
-    buf_print(out, ",\"time\":\"%s\",\"region\":", time);
-    json_quote(out, weir_text(env && env->region ? env->region : "us-east-1"));
-    buf_add_text(out, ",\"resources\":");
-    buf_add_str(out, resources(ev));
-    buf_add_text(out, ",\"detail\":");
-    if (json_check(body, NULL, NULL) == WEIR_OK)
-        buf_add_str(out, json_trim(body));
-    else
-        json_quote(out, filled(body));
-    buf_add_char(out, '}');
 }

@@ -5,9 +5,6 @@
 
 #include "base/hash.h"
 
-const char *const set_member_names[SET_MEMBERS] = {
-    "version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"};
-
 static uint32_t add_node(struct match_set *s, uint32_t parent, weir_str name)
 {
     uint32_t depth = s->nodes_count ? s->nodes[parent].depth + 1 : 0;
@@ -404,8 +401,8 @@ void match_seal(struct match_set *s)
     for (uint32_t i = 0; i < s->rules_count; i++)
         for (size_t k = 0; k < s->rules[i].count; k++)
             add_sub(&b, i, &s->rules[i].subs[k]);
-    for (int i = 0; i < SET_MEMBERS; i++) {
-        weir_str name = weir_text(set_member_names[i]);
+    for (int i = 0; i < ENVELOPE_MEMBERS; i++) {
+        weir_str name = weir_text(envelope_names[i]);
         size_t before = b.names.count;
         uint32_t *number = intern_find(&b.names, 0, name);
         s->members[i] = *number;

@@ -1,5 +1,6 @@
 /* match/set.h: the compiled form of a set: a tree of names, conditions, and what is hung on them. */
 #pragma once
+#include "match/envelope.h"
 #include "match/pattern.h"
 
 #define SET_NONE UINT32_MAX /* no number */
@@ -100,20 +101,6 @@ struct set_pair {
     uint32_t sub;
 };
 
-enum set_member {
-    SET_VERSION,
-    SET_ID,
-    SET_DETAIL_TYPE,
-    SET_SOURCE,
-    SET_ACCOUNT,
-    SET_TIME,
-    SET_REGION,
-    SET_RESOURCES,
-    SET_DETAIL,
-    SET_MEMBERS
-};
-extern const char *const set_member_names[SET_MEMBERS];
-
 #define SET_LIST(T, name) \
     T *name;              \
     size_t name##_count, name##_cap
@@ -140,7 +127,7 @@ struct match_set {
     size_t entry_count, entry_mask, pair_mask; /* mask: of the table, a power of two less one */
     uint32_t but_count, slot_count;
     uint32_t always_first, always_count; /* in lazy_subs */
-    uint32_t members[SET_MEMBERS];       /* nodes, or SET_NONE */
+    uint32_t members[ENVELOPE_MEMBERS];       /* nodes, or SET_NONE */
 };
 
 #define SET_PUSH(s, name) MEM_PUSH((s)->name, (s)->name##_count, (s)->name##_cap)
