@@ -1,0 +1,228 @@
+/* eventbridge/eventbridge.c: the event bus: each rule is a port; rules that do not shape share one event. */
+#include <stdio.h>
+
+#include <weir/match.h>
+#include <weir/shape.h>
+
+enum { BUS_ALL, BUS_UNMATCHED, BUS_RULES };
+enum { NAME_MAX_LEN = 64, METRIC_MAX = 128 };
+static const char *const ports[] = {"unmatched", NULL};
+
+struct transformer {
+    weir_pairs input_paths;
+    const char *input_template;
+};
+
+struct rule {
+    weir_json pattern;
+    const char *input_path;
+    weir_block input_transformer; /* struct transformer */
+    bool enabled;
+};
+
+struct bus {
+    weir_map rules;
+    const weir_match *match;
+    const weir_shapes *shapes;
+    weir_match_set *set;   /* of the enabled rules */
+    uint32_t *numbers;     /* pattern of the set to rule */
+    weir_shape **compiled; /* one a rule; NULL: the event as it is */
+};
+
+struct worker {
+    uint32_t *hits, *touched; /* one a rule, of the batch in hand; and those that are not zero */
+    size_t touched_count;
+    weir_metric **matched, *unmatched;
+};
+
+static bool shapes_events(const struct rule *r)
+{
+    return r->input_path || r->input_transformer.item;
+}
+
+static weir_status compile_shape(const struct bus *b, const struct rule *r, weir_shape **shape)
+{
+    static const char *const no_text;
+    static const weir_pairs no_paths;
+    const struct transformer *t = r->input_transformer.item;
+    return b->shapes->compile(b->shapes, &r->input_path, t ? &t->input_paths : &no_paths,
+                              t ? &t->input_template : &no_text, shape);
+}
+
+/* As in EventBridge, but without dots: bus.rule is how a port is named. */
+static weir_status check_name(const struct bus *b, const weir_host *h, size_t i)
+{
+    static const char good[] = "0123456789-_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const char *name = b->rules.names[i];
+    size_t n = strspn(name, good), len = strlen(name);
+    if (name[n] == '.')
+        return h->refuse(h, &b->rules.names[i], n,
+                         "a rule's name has no dots here: %s.%.40s is how its port is named",
+                         h->instance, name);
+    if (n < len || !len || len > NAME_MAX_LEN)
+        return h->refuse(h, &b->rules.names[i], n < len ? n : 0,
+                         "a rule's name has 1 to %d letters, digits, - and _", NAME_MAX_LEN);
+    if (strcmp(name, "unmatched") == 0 || strcmp(name, "failed") == 0)
+        return h->refuse(h, &b->rules.names[i], 0, "%s is a port that every bus has", name);
+    return WEIR_OK;
+}
+
+static weir_status check_rule(const struct bus *b, const weir_host *h, size_t i)
+{
+    const struct rule *r = (const struct rule *)b->rules.items + i;
+    weir_shape *shape = NULL;
+    weir_status worst = check_name(b, h, i);
+    if (r->input_path && r->input_transformer.item)
+        return h->refuse(h, &r->input_path, 0,
+                         "either input_path or input_transformer, not both; leave one out");
+    if (shapes_events(r) && compile_shape(b, r, &shape) != WEIR_OK)
+        worst = WEIR_E_CONFIG;
+    return worst;
+}
+
+static weir_status bus_check(const void *self, const weir_host *h)
+{
+    const struct bus *b = self;
+    const struct rule *rules = b->rules.items;
+    weir_match_set *set = b->match->set(b->match);
+    weir_status worst = WEIR_OK;
+    for (size_t i = 0; i < b->rules.count; i++) {
+        if (check_rule(b, h, i) != WEIR_OK)
+            worst = WEIR_E_CONFIG;
+        if (b->match->add(b->match, set, &rules[i].pattern) != WEIR_OK)
+            worst = WEIR_E_CONFIG;
+    }
+    return worst;
+}
+
+static weir_status bus_start(void *self, const weir_host *h)
+{
+    struct bus *b = self;
+    const struct rule *rules = b->rules.items;
+    uint32_t n = 0;
+    b->set = b->match->set(b->match);
+    b->numbers = h->keep(h, (b->rules.count + 1) * sizeof *b->numbers);
+    b->compiled = h->keep(h, (b->rules.count + 1) * sizeof(weir_shape *));
+    for (uint32_t i = 0; i < b->rules.count; i++) {
+        b->compiled[i] = NULL;
+        if (!rules[i].enabled)
+            continue;
+        if (b->match->add(b->match, b->set, &rules[i].pattern) != WEIR_OK)
+            return WEIR_E_CONFIG;
+        if (shapes_events(&rules[i]) && compile_shape(b, &rules[i], &b->compiled[i]) != WEIR_OK)
+            return WEIR_E_CONFIG;
+        b->numbers[n++] = i;
+    }
+    return WEIR_OK;
+}
+
+static weir_status bus_worker_start(void *self, const weir_host *h)
+{
+    const struct bus *b = self;
+    struct worker *w = h->worker;
+    char name[METRIC_MAX];
+    size_t n = b->rules.count + 1;
+    w->hits = memset(h->keep(h, n * sizeof *w->hits), 0, n * sizeof *w->hits);
+    w->touched = h->keep(h, n * sizeof *w->touched);
+    w->matched = h->keep(h, n * sizeof(weir_metric *));
+    w->unmatched =
+        h->metric(h, WEIR_COUNTER, "eventbridge_unmatched_total", "Events that no rule wanted.");
+    for (size_t i = 0; i < b->rules.count; i++) {
+        (void)snprintf(name, sizeof name, "eventbridge_rule_%.*s_matched_total", NAME_MAX_LEN,
+                       b->rules.names[i]);
+        for (char *at = name; (at = strchr(at, '-')); at++)
+            *at = '_'; /* a metric's name has none */
+        w->matched[i] = h->metric(h, WEIR_COUNTER, name, "Events that this rule matched.");
+    }
+    return WEIR_OK;
+}
+
+/* A rule that shapes gets an event of its own; all others share one, and its body is that of `in`. */
+static size_t route(const struct bus *b, const weir_host *h, const weir_event *in, weir_batch *out)
+{
+    struct worker *w = h->worker;
+    const uint32_t *hits = NULL;
+    size_t n = b->match->test(b->match, b->set, in, &hits);
+    weir_event *shared = h->pass(h, out, in);
+    h->to(h, shared, BUS_ALL);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t rule = b->numbers[hits[i]];
+        weir_event *ev = shared;
+        if (b->compiled[rule]) {
+            ev = h->pass(h, out, in);
+            h->set_body(h, ev,
+                        b->shapes->apply(b->shapes, b->compiled[rule], in, b->rules.names[rule]));
+        }
+        h->to(h, ev, BUS_RULES + rule);
+        if (!w->hits[rule]++)
+            w->touched[w->touched_count++] = rule;
+    }
+    if (!n)
+        h->to(h, shared, BUS_UNMATCHED);
+    return n;
+}
+
+static weir_status bus_batch(void *self, const weir_host *h, const weir_batch *in, weir_batch *out)
+{
+    struct worker *w = h->worker;
+    size_t unmatched = 0;
+    for (size_t i = 0; i < in->count; i++)
+        unmatched += !route(self, h, in->events[i], out);
+    if (unmatched)
+        h->observe(h, w->unmatched, (double)unmatched);
+    for (size_t i = 0; i < w->touched_count; i++) {
+        uint32_t rule = w->touched[i];
+        h->observe(h, w->matched[rule], (double)w->hits[rule]);
+        w->hits[rule] = 0;
+    }
+    w->touched_count = 0;
+    return WEIR_OK;
+}
+
+static const weir_option transformer_options[] = {
+    WEIR_OPTION(struct transformer, input_paths,
+                .help = "Names to JSON paths into the event, such as user: $.detail.user."),
+    WEIR_OPTION(struct transformer, input_template, .required = true,
+                .help = "The new body, with <name> where a value goes."),
+    {0},
+};
+
+static const weir_option rule_options[] = {
+    WEIR_OPTION(struct rule, pattern, .required = true,
+                .help = "Event pattern, as in EventBridge, over source, detail-type and detail "
+                        "(the body)."),
+    WEIR_OPTION(struct rule, input_path,
+                .help = "The part of the event that becomes the body, such as $.detail.user."),
+    WEIR_OPTION(struct rule, input_transformer, WEIR_ITEMS(struct transformer, transformer_options),
+                .help = "Makes a new body, as in EventBridge."),
+    WEIR_OPTION(struct rule, enabled, .preset = "true",
+                .help = "A rule that is not enabled is checked and matches nothing."),
+    {0},
+};
+
+static const weir_option options[] = {
+    WEIR_NEED(struct bus, match, WEIR_MATCH),
+    WEIR_NEED(struct bus, shapes, WEIR_SHAPE),
+    WEIR_OPTION(struct bus, rules, WEIR_ITEMS(struct rule, rule_options), .ports = true,
+                .required = true,
+                .help = "Rules by name. Each is a port: bus.user-created has what the rule "
+                        "user-created of the stage bus matched, bus.unmatched what none did, bus "
+                        "all events."),
+    {0},
+};
+
+static const weir_component bus = {
+    .name = "eventbridge",
+    .version = "1.0",
+    .summary = "Routes events by the patterns that they match; shapes them if asked.",
+    .flags = WEIR_PARALLEL,
+    .state_size = sizeof(struct bus),
+    .worker_size = sizeof(struct worker),
+    .options = options,
+    .ports = ports,
+    .check = bus_check,
+    .start = bus_start,
+    .worker_start = bus_worker_start,
+    .batch = bus_batch,
+};
+WEIR_PLUGIN(&bus);

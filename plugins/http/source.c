@@ -1,0 +1,517 @@
+/* http/source.c: HTTP ingest: a request becomes an event and is answered when the core says what became
+ * of it. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "answer.h"
+#include "http.h"
+
+enum { RESPOND_ACCEPTED, RESPOND_DELIVERED, RESPOND_RESULT };
+static const uint32_t when[] = {WEIR_WHEN_DURABLE, WEIR_WHEN_SETTLED, WEIR_WHEN_RESULT};
+
+enum { REQUEST_ID_MAX = 128, TRACEPARENT_LEN = 55, PENDING_AT_ONCE = 64, ATTRIBUTE_MAX = 80 };
+enum { DEADLINES = 1 };
+#define DEADLINES_NS INT64_C(250000000)
+
+struct route {
+    const char *source, *type, *key, *schema;
+    int respond;
+    weir_duration timeout;
+};
+
+struct source {
+    const char *listen;
+    weir_size body_max;
+    weir_duration timeout;
+    weir_map routes;
+    const weir_http_server *server;
+    const weir_jsons *json;
+    const weir_schemas *schemas;
+    weir_schema **compiled; /* one a route; NULL: none */
+};
+
+struct pending { /* a request that waits for its settlement */
+    struct pending *next, *before;
+    weir_http_call *call; /* NULL: answered already, its time was up */
+    const struct route *route;
+    weir_id id;
+    char traceparent[TRACEPARENT_LEN]; /* of the answer */
+    bool is_traced, is_timed;
+    int64_t until_ns;
+};
+
+struct worker {
+    struct pending *free;
+    struct pending timed; /* ring of those that answer in time */
+    weir_metric *refused, *late;
+};
+
+struct headers { /* those that matter here */
+    weir_str content_type, traceparent, request_id;
+};
+
+/* ---- answers ----------------------------------------------------------------------------------- */
+
+static void answer_with(const struct source *s, const weir_host *h, weir_http_call *take,
+                        struct problem *p)
+{
+    static const weir_attr retry_after = {{"retry-after", 11}, {"1", 1}};
+    p->instance = take->path;
+    weir_http_answer a = {
+        .size = sizeof a,
+        .status = p->status,
+        .content_type = "application/problem+json",
+        .headers = {p->status == 503, &retry_after},
+        .text = answer_problem(h, s->json, p),
+    };
+    s->server->answer(s->server, take, &a);
+}
+
+/* Refuses a request before there is an event. */
+static weir_status refuse(const struct source *s, const weir_host *h, weir_http_call *take,
+                          struct problem *p, const char *fmt, ...) WEIR_PRINTF(5, 6);
+static weir_status refuse(const struct source *s, const weir_host *h, weir_http_call *take,
+                          struct problem *p, const char *fmt, ...)
+{
+    const struct worker *w = h->worker;
+    char detail[256];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(detail, sizeof detail, fmt, args);
+    va_end(args);
+    p->detail = weir_text(detail);
+    answer_with(s, h, take, p);
+    h->observe(h, w->refused, 1);
+    return WEIR_IDLE;
+}
+
+/* ---- a request --------------------------------------------------------------------------------- */
+
+static struct headers headers_of(const weir_http_call *call)
+{
+    struct headers found = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+    for (size_t i = 0; i < call->headers.count; i++) {
+        const weir_attr *header = &call->headers.items[i];
+        if (weir_same(header->key, "content-type"))
+            found.content_type = header->value;
+        else if (weir_same(header->key, "traceparent"))
+            found.traceparent = header->value;
+        else if (weir_same(header->key, "x-request-id"))
+            found.request_id = header->value;
+    }
+    return found;
+}
+
+static bool same_letters(const char *a, const char *lower, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char c = a[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c - 'A' + 'a');
+        if (c != lower[i])
+            return false;
+    }
+    return true;
+}
+
+/* application/json, or a type that ends with +json, whatever its parameters. */
+static bool is_json_type(weir_str type)
+{
+    static const char whole[] = "application/json", end[] = "+json";
+    const size_t whole_len = sizeof whole - 1, end_len = sizeof end - 1;
+    size_t len = 0;
+    while (len < type.len && type.ptr[len] != ';')
+        len++;
+    while (len && (type.ptr[len - 1] == ' ' || type.ptr[len - 1] == '\t'))
+        len--;
+    if (len == whole_len)
+        return same_letters(type.ptr, whole, len);
+    return len > end_len && same_letters(type.ptr + len - end_len, end, end_len);
+}
+
+/* W3C Trace Context, version 00: lower-case hex, neither id all zeros. */
+static bool is_traceparent(weir_str text)
+{
+    if (!text.ptr || text.len != TRACEPARENT_LEN || memcmp(text.ptr, "00-", 3) != 0)
+        return false;
+    bool has_trace = false, has_span = false;
+    for (size_t i = 3; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (i == 35 || i == 52) {
+            if (c != '-')
+                return false;
+            continue;
+        }
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        has_trace |= i < 35 && c != '0';
+        has_span |= i > 35 && i < 52 && c != '0';
+    }
+    return has_trace && has_span;
+}
+
+static bool is_printable(weir_str text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] < 0x20 || text.ptr[i] > 0x7e)
+            return false;
+    return text.len > 0 && text.len <= REQUEST_ID_MAX;
+}
+
+/* The same trace and a span of our own, made of the random half of the event's id. */
+static void continue_trace(char to[TRACEPARENT_LEN], weir_str from, const weir_id *id)
+{
+    static const char digits[] = "0123456789abcdef";
+    memcpy(to, from.ptr, TRACEPARENT_LEN);
+    for (size_t i = 0; i < 8; i++) {
+        to[36 + 2 * i] = digits[id->bytes[8 + i] >> 4];
+        to[37 + 2 * i] = digits[id->bytes[8 + i] & 0xf];
+    }
+}
+
+static void set_params(const weir_host *h, weir_event *ev, const weir_http_call *call)
+{
+    char name[ATTRIBUTE_MAX];
+    for (size_t i = 0; i < call->params.count; i++) {
+        weir_str key = call->params.items[i].key;
+        int n = snprintf(name, sizeof name, "@path.%.*s", (int)key.len, key.ptr);
+        if (n > 0 && (size_t)n < sizeof name)
+            h->set(h, ev, name, call->params.items[i].value);
+    }
+}
+
+static struct pending *pending_new(const weir_host *h)
+{
+    struct worker *w = h->worker;
+    if (!w->free) {
+        struct pending *more = h->keep(h, PENDING_AT_ONCE * sizeof *more);
+        for (size_t i = 0; i < PENDING_AT_ONCE; i++) {
+            more[i].next = w->free;
+            w->free = &more[i];
+        }
+    }
+    struct pending *p = w->free;
+    w->free = p->next;
+    return p;
+}
+
+static void pending_free(const weir_host *h, struct pending *p)
+{
+    struct worker *w = h->worker;
+    if (p->is_timed) {
+        p->before->next = p->next;
+        p->next->before = p->before;
+    }
+    p->next = w->free;
+    w->free = p;
+}
+
+static void pending_time(const weir_host *h, struct pending *p)
+{
+    struct worker *w = h->worker;
+    if (w->timed.next == &w->timed)
+        h->timer(h, DEADLINES, (weir_duration){DEADLINES_NS});
+    p->is_timed = true;
+    p->until_ns = h->now(h) + p->route->timeout.ns;
+    p->next = &w->timed;
+    p->before = w->timed.before;
+    p->before->next = p;
+    w->timed.before = p;
+}
+
+/* IDLE: the request was refused and answered. */
+static weir_status examine(const struct source *s, const weir_host *h, weir_http_call *call,
+                           const struct route *r, const struct headers *headers)
+{
+    struct problem wrong = {.status = 400, .title = "Bad Request"};
+    size_t at = 0;
+    if (!is_json_type(headers->content_type)) {
+        wrong.status = 415;
+        wrong.title = "Unsupported Media Type";
+        if (!headers->content_type.len)
+            return refuse(s, h, call, &wrong, "content-type is missing: expected application/json");
+        return refuse(s, h, call, &wrong, "content-type %.*s: expected application/json",
+                      (int)(headers->content_type.len < 80 ? headers->content_type.len : 80),
+                      headers->content_type.ptr);
+    }
+    if (!call->body->len)
+        return refuse(s, h, call, &wrong, "the body is empty: expected JSON");
+    if (s->json->valid(s->json, call->body, &at) != WEIR_OK)
+        return refuse(s, h, call, &wrong, "the body is no JSON in UTF-8 from byte %zu on", at);
+    const weir_schema *schema = s->compiled[r - (const struct route *)s->routes.items];
+    weir_str body = {call->body->ptr, call->body->len};
+    size_t n = schema ? s->schemas->test(s->schemas, schema, body, &wrong.violations) : 0;
+    if (!n)
+        return WEIR_OK;
+    wrong.violation_count = n;
+    return refuse(s, h, call, &wrong, "%zu violation%s of the schema", n, n == 1 ? "" : "s");
+}
+
+static weir_status source_request(void *self, const weir_host *h, weir_http_call *take,
+                                  const void *arg, weir_batch *out)
+{
+    const struct source *s = self;
+    const struct route *r = arg;
+    const struct headers headers = headers_of(take);
+    weir_status good = examine(s, h, take, r, &headers);
+    if (good != WEIR_OK)
+        return good;
+    weir_payload *body = h->ref(h, take->body);
+    if (!body)
+        return h->fail(h, WEIR_E_RETRY, 0, "no memory for the event");
+    struct pending *p = pending_new(h);
+    weir_event *ev = h->add(h, out, body);
+    *p = (struct pending){.call = take, .route = r, .id = ev->id};
+    h->set(h, ev, "@source", weir_text(r->source));
+    h->set(h, ev, "@type", weir_text(r->type));
+    if (take->params.count)
+        set_params(h, ev, take);
+    if (is_printable(headers.request_id))
+        h->set(h, ev, "@request_id", headers.request_id);
+    if (is_traceparent(headers.traceparent)) {
+        p->is_traced = true;
+        continue_trace(p->traceparent, headers.traceparent, &p->id);
+        h->set(h, ev, "@traceparent", (weir_str){p->traceparent, TRACEPARENT_LEN});
+    }
+    weir_str key = r->key ? h->get(h, ev, r->key) : (weir_str){NULL, 0};
+    if (key.len)
+        h->set(h, ev, "@key", key);
+    if (r->respond != RESPOND_ACCEPTED)
+        pending_time(h, p);
+    out->cookie_ptr = p;
+    out->when = when[r->respond];
+    return WEIR_OK;
+}
+
+static weir_status source_health(void *self, const weir_host *h, weir_http_call *take,
+                                 const void *arg, weir_batch *out)
+{
+    const struct source *s = self;
+    s->server->answer(s->server, take,
+                      WEIR_SIZED(weir_http_answer, .status = 200,
+                                 .text = {"{\"status\":\"ok\"}", 15}));
+    return WEIR_IDLE;
+}
+
+/* ---- its settlement ---------------------------------------------------------------------------- */
+
+static void answer_failed(const struct source *s, const weir_host *h, struct pending *p,
+                          const weir_verdict *v)
+{
+    struct problem wrong = {.status = 503, .title = "Service Unavailable", .event = &p->id};
+    char detail[512];
+    if (v->error == WEIR_E_REJECT) {
+        wrong.status = 422;
+        wrong.title = "Unprocessable Content";
+    } else if (v->is_dead_lettered) {
+        wrong.status = 502;
+        wrong.title = "Bad Gateway";
+    }
+    (void)snprintf(detail, sizeof detail, "%s%s%s%s", v->stage ? v->stage : "",
+                   v->stage ? ": " : "", v->why ? v->why : "the event failed",
+                   v->is_dead_lettered ? "; the event is kept as a dead letter" : "");
+    wrong.detail = weir_text(detail);
+    answer_with(s, h, p->call, &wrong);
+}
+
+static const char *word_for(const struct pending *p, weir_outcome outcome)
+{
+    if (p->route->respond == RESPOND_ACCEPTED || outcome == WEIR_DURABLE)
+        return "accepted";
+    return outcome == WEIR_FILTERED ? "filtered" : "delivered";
+}
+
+static void source_settled(void *self, const weir_host *h, const weir_settlement *done)
+{
+    const struct source *s = self;
+    struct pending *p = done->cookie_ptr;
+    const weir_verdict *v = done->events[0];
+    char text[ACCEPTED_MAX], id[UUID_LEN];
+    weir_attr headers[2];
+    if (!p->call) { /* its time was up */
+        pending_free(h, p);
+        return;
+    }
+    if (v->outcome == WEIR_FAILED) {
+        answer_failed(s, h, p, v);
+        pending_free(h, p);
+        return;
+    }
+    bool is_later = p->route->respond != RESPOND_ACCEPTED && v->outcome == WEIR_DURABLE;
+    weir_http_answer a = {.size = sizeof a,
+                          .status = is_later ? 202 : 200,
+                          .headers = {0, headers}};
+    if (p->is_traced)
+        headers[a.headers.count++] =
+            (weir_attr){{"traceparent", 11}, {p->traceparent, TRACEPARENT_LEN}};
+    if (p->route->respond == RESPOND_RESULT && v->result) {
+        answer_uuid(id, &p->id);
+        headers[a.headers.count++] = (weir_attr){{"x-event-id", 10}, {id, UUID_LEN}};
+        a.take = h->ref(h, v->result->body);
+    }
+    if (!a.take)
+        a.text = (weir_str){text, answer_event(text, &p->id, word_for(p, v->outcome))};
+    s->server->answer(s->server, p->call, &a);
+    pending_free(h, p);
+}
+
+/* Answers those that have waited long enough; their events go on. */
+static weir_status source_tick(void *self, const weir_host *h, uint32_t id, weir_batch *out)
+{
+    const struct source *s = self;
+    struct worker *w = h->worker;
+    struct problem late = {.status = 504, .title = "Gateway Timeout"};
+    int64_t now = h->now(h);
+    late.detail = weir_text("the event is not settled yet and goes on");
+    for (struct pending *p = w->timed.next; p != &w->timed; p = p->next) {
+        if (!p->call || p->until_ns > now)
+            continue;
+        late.event = &p->id;
+        answer_with(s, h, p->call, &late);
+        p->call = NULL;
+        h->observe(h, w->late, 1);
+    }
+    if (w->timed.next != &w->timed)
+        h->timer(h, DEADLINES, (weir_duration){DEADLINES_NS});
+    return WEIR_IDLE;
+}
+
+static weir_status source_pull(void *self, const weir_host *h, weir_batch *out)
+{
+    return WEIR_IDLE; /* events come in by request */
+}
+
+/* ---- routes ------------------------------------------------------------------------------------ */
+
+static weir_status load_schemas(const struct source *s, weir_schema **compiled)
+{
+    const struct route *routes = s->routes.items;
+    weir_status worst = WEIR_OK;
+    for (size_t i = 0; i < s->routes.count; i++)
+        if (routes[i].schema &&
+            s->schemas->load(s->schemas, &routes[i].schema, &compiled[i]) != WEIR_OK)
+            worst = WEIR_E_CONFIG;
+    return worst;
+}
+
+static weir_status check_route(const struct source *s, const weir_host *h, size_t i)
+{
+    static const char *const methods[] = {"POST ", "PUT ", "PATCH "};
+    const char *name = s->routes.names[i], *path = NULL;
+    for (size_t k = 0; k < sizeof methods / sizeof methods[0]; k++)
+        if (strncmp(name, methods[k], strlen(methods[k])) == 0)
+            path = name + strlen(methods[k]);
+    if (!path)
+        return h->refuse(h, &s->routes.names[i], 0,
+                         "expected POST, PUT or PATCH and a path, such as POST /users/{id}");
+    if (*path != '/' || strpbrk(path, " \t?#"))
+        return h->refuse(h, &s->routes.names[i], (size_t)(path - name),
+                         "expected a path that starts with / and has neither space, ? nor #");
+    for (const char *at = path; (at = strchr(at, '{')); at++) {
+        size_t len = strcspn(at + 1, "{}/");
+        if (at[-1] != '/' || !len || at[len + 1] != '}' || (at[len + 2] && at[len + 2] != '/'))
+            return h->refuse(h, &s->routes.names[i], (size_t)(at - name),
+                             "a parameter takes a whole part of the path, such as /{id}/");
+    }
+    return WEIR_OK;
+}
+
+static weir_status source_check(const void *self, const weir_host *h)
+{
+    const struct source *s = self;
+    weir_status worst = WEIR_OK;
+    for (size_t i = 0; i < s->routes.count; i++)
+        if (check_route(s, h, i) != WEIR_OK)
+            worst = WEIR_E_CONFIG;
+    weir_schema **compiled = h->scratch(h, (s->routes.count + 1) * sizeof(weir_schema *));
+    return load_schemas(s, compiled) == WEIR_OK ? worst : WEIR_E_CONFIG;
+}
+
+static weir_status source_start(void *self, const weir_host *h)
+{
+    struct source *s = self;
+    const struct route *routes = s->routes.items;
+    weir_http_listener *at = NULL;
+    s->compiled = h->keep(h, (s->routes.count + 1) * sizeof(weir_schema *));
+    memset(s->compiled, 0, (s->routes.count + 1) * sizeof(weir_schema *));
+    weir_status is = load_schemas(s, s->compiled);
+    if (is == WEIR_OK)
+        is = s->server->listen(s->server,
+                               WEIR_SIZED(weir_http_listen, .address = s->listen,
+                                          .body_max = s->body_max, .timeout = s->timeout),
+                               &at);
+    for (size_t i = 0; is == WEIR_OK && i < s->routes.count; i++) {
+        is = s->server->route(s->server, at,
+                              WEIR_SIZED(weir_http_route, .pattern = s->routes.names[i],
+                                         .request = source_request, .arg = &routes[i]));
+        if (is != WEIR_OK)
+            return h->refuse(h, &s->routes.names[i], 0, "this route is taken already");
+    }
+    if (is == WEIR_OK)
+        is = s->server->route(s->server, at,
+                              WEIR_SIZED(weir_http_route, .pattern = "GET /health",
+                                         .request = source_health));
+    return is;
+}
+
+static weir_status source_worker_start(void *self, const weir_host *h)
+{
+    struct worker *w = h->worker;
+    w->timed.next = w->timed.before = &w->timed;
+    w->refused = h->metric(h, WEIR_COUNTER, "http_refused_total",
+                           "Requests that were no JSON or against their schema.");
+    w->late = h->metric(h, WEIR_COUNTER, "http_late_total",
+                        "Requests that were answered before their event was settled.");
+    return WEIR_OK;
+}
+
+static const weir_option route_options[] = {
+    WEIR_OPTION(struct route, type, .required = true,
+                .help = "The events' type, as detail-type in patterns."),
+    WEIR_OPTION(struct route, source, .preset = "http", .help = "The events' source."),
+    WEIR_OPTION(struct route, schema,
+                .help = "File with the JSON Schema of the body; what violates it is answered with "
+                        "400 and all violations."),
+    WEIR_OPTION(struct route, key,
+                .help = "Path of what orders events, such as user.id or @path.id."),
+    WEIR_OPTION(struct route, respond, .choices = "accepted|delivered|result", .preset = "accepted",
+                .help =
+                    "Answers once the event is on disk; once all sinks have it; or with the body "
+                    "of the pipeline's result."),
+    WEIR_OPTION(struct route, timeout, .preset = "30s", .min = 1e6, .max = 3600e9,
+                .help = "How long delivered and result wait; then the answer is 504 with the "
+                        "event's id, and the event goes on."),
+    {0},
+};
+
+static const weir_option options[] = {
+    WEIR_NEED(struct source, server, WEIR_HTTP_SERVER),
+    WEIR_NEED(struct source, json, WEIR_JSON),
+    WEIR_NEED(struct source, schemas, WEIR_SCHEMA),
+    WEIR_OPTION(struct source, listen, .preset = "127.0.0.1:3000",
+                .help = "Where to listen: host:port, or unix:/path."),
+    WEIR_OPTION(struct source, body_max, .preset = "1MiB", .min = 1, .max = 1024.0 * 1048576,
+                .help = "Larger requests are answered with 413."),
+    WEIR_OPTION(struct source, timeout, .preset = "30s", .min = 1e6, .max = 3600e9,
+                .help = "How long a request may take to come in."),
+    WEIR_OPTION(struct source, routes, WEIR_ITEMS(struct route, route_options), .required = true,
+                .help = "By method and path, such as POST /users/{id}; a parameter becomes the "
+                        "attribute path.id, the header x-request-id the attribute request_id."),
+    {0},
+};
+
+const weir_component http_source = {
+    .name = "http",
+    .version = "1.0",
+    .summary = "Takes events from HTTP requests; answers 200 once they are on disk.",
+    .flags = WEIR_PARALLEL,
+    .state_size = sizeof(struct source),
+    .worker_size = sizeof(struct worker),
+    .options = options,
+    .check = source_check,
+    .start = source_start,
+    .worker_start = source_worker_start,
+    .pull = source_pull,
+    .settled = source_settled,
+    .tick = source_tick,
+};
