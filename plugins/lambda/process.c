@@ -23,7 +23,7 @@ static void reset_signals(void)
 {
     sigset_t none;
     sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
     const struct sigaction preset = {.sa_handler = SIG_DFL};
     for (int i = 1; i < NSIG; i++)
         (void)sigaction(i, &preset, NULL); /* SIGKILL and SIGSTOP refuse, rightly */
