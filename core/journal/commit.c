@@ -114,7 +114,11 @@ static void gather(struct journal *j)
 {
     struct group *g = &j->group;
     uint32_t room = j->active ? segment_room(j->active, j->active->end) : 0;
-    uint32_t limit = room > GROUP_BYTES_MAX / 4 && room < GROUP_BYTES_MAX ? room : GROUP_BYTES_MAX;
+    uint32_t limit = slot_default_bytes(j) / 2;
+    if (limit > GROUP_BYTES_MAX)
+        limit = GROUP_BYTES_MAX;
+    if (room > limit / 4 && room < limit)
+        limit = room;
     bool is_asked = false, has_room = false;
     unit_list_init(&g->units);
     g->bytes = g->records = 0;

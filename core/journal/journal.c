@@ -44,6 +44,7 @@ static struct journal *journal_new(const struct journal_options *o)
     if (j->slot_bytes && j->slot_bytes < 4 * FORMAT_HEADER_BYTES)
         j->slot_bytes = 4 * FORMAT_HEADER_BYTES;
     j->is_reader = o->is_reader;
+    j->is_dir_dirty = true; /* names may be left by a process that died before it synced them */
     j->lock_fd = j->checks[0].fd = j->checks[1].fd = -1;
     unit_list_init(&j->queue);
     unit_list_init(&j->taken);
@@ -125,7 +126,6 @@ static int make_dir(struct journal *j, struct error *e)
                                              : mem_text(slash ? "/" : ".");
     result = j->disk->sync_dir(j->disk, parent);
     mem_free(parent);
-    j->is_dir_dirty = true;
     return result < 0 ? error_sys(e, -result, "journal %s: sync the directory above", j->path) : 0;
 }
 

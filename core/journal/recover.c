@@ -19,7 +19,7 @@ enum { QUARANTINE_BYTES_MAX = 16 << 20, REPLAY_MAX = 1 << 20 };
 struct found {
     struct slot *slot;
     struct segment_header header;
-    bool is_good;
+    bool is_good, is_readable;
 };
 
 struct walk {
@@ -70,6 +70,7 @@ static void read_header(const struct journal *j, struct found *f)
     for (int i = 0; i < 2 && !f->is_good; i++) {
         struct segment_header *h = &f->header;
         int result = disk_read_all(j->disk, f->slot->fd, h, sizeof *h, places[i]);
+        f->is_readable |= result == 0;
         f->is_good = result == 0 && segment_header_check(h) && h->bytes == f->slot->bytes &&
                      h->major == FORMAT_MAJOR;
     }
@@ -102,6 +103,11 @@ static void register_segments(struct walk *w, bool has_salt)
         j->salt = draw();
     for (uint32_t i = 0; i < w->count; i++) {
         struct found *f = &w->found[i];
+        if (!f->is_readable) { /* whatever it has, it is not overwritten */
+            f->slot->is_retired = true;
+            log_write(WEIR_ERROR, NULL, "journal %s: slot %u cannot be read", j->path,
+                      f->slot->index);
+        }
         if (!f->is_good || f->header.salt != j->salt || segment_find(j, f->header.number)) {
             slot_give(j, f->slot);
             continue;
@@ -115,6 +121,18 @@ static void register_segments(struct walk *w, bool has_salt)
 static uint32_t segment_limit(const struct segment *g)
 {
     return g->slot->bytes - FORMAT_HEADER_BYTES;
+}
+
+/* A later one went on from before it: its groups were never answered, or were written again. */
+static bool is_abandoned(const struct journal *j, const struct segment *g)
+{
+    for (uint32_t i = 0; i < j->segment_count; i++) {
+        const struct segment *later = j->segments[i];
+        if (later->kind == SEGMENT_LOG && later->slot && later->number > g->number &&
+            later->previous < g->number)
+            return true;
+    }
+    return false;
 }
 
 /* Among those that name the same predecessor the highest is the true one. */
@@ -131,7 +149,7 @@ static struct segment *successor(const struct journal *j, const struct segment *
     for (uint32_t i = 0; i < j->segment_count && !best; i++) {
         struct segment *next = j->segments[i];
         if (next->kind == SEGMENT_LOG && next->slot && next->number > g->number &&
-            next->previous > g->number)
+            next->previous > g->number && !is_abandoned(j, next))
             best = next;
     }
     return best;
@@ -319,7 +337,8 @@ static void read_cold(struct walk *w)
 static struct segment *first_log(const struct journal *j)
 {
     for (uint32_t i = 0; i < j->segment_count; i++)
-        if (j->segments[i]->kind == SEGMENT_LOG && j->segments[i]->slot)
+        if (j->segments[i]->kind == SEGMENT_LOG && j->segments[i]->slot &&
+            !is_abandoned(j, j->segments[i]))
             return j->segments[i];
     return NULL;
 }

@@ -30,7 +30,8 @@ void slot_path(const struct journal *j, uint32_t index, char *path, size_t size)
 
 void slot_give(struct journal *j, struct slot *slot)
 {
-    if (slot->bytes > 2 * slot_default_bytes(j) && slot->bytes > SLOT_LARGE) {
+    bool is_odd = slot->bytes > SLOT_LARGE && slot->bytes > 2 * slot_default_bytes(j);
+    if (is_odd && !slot->is_retired && !j->is_reader) {
         char path[4096];
         slot_path(j, slot->index, path, sizeof path);
         (void)j->disk->remove(j->disk, path);
@@ -117,7 +118,7 @@ int slot_take(struct journal *j, uint32_t bytes, struct slot **out)
     uint32_t need = bytes + 3 * FORMAT_HEADER_BYTES;
     uint32_t size = slot_default_bytes(j);
     if (size < need)
-        size = (need + SLOT_SMALL - 1) / SLOT_SMALL * SLOT_SMALL;
+        size = (need + size - 1) / size * size;
     int result = 0;
     *out = take_fitting(j, need);
     if (!*out) {
