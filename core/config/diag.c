@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "config/document.h"
 #include "json/json.h"
 
@@ -123,11 +124,13 @@ static unsigned width_of(uint32_t code)
     return is_wide ? 2 : 1;
 }
 
-/* A control byte in the file must not reach the terminal. */
+/* Control bytes and what is not UTF-8 must not reach the terminal. */
 static void put_safe(struct buf *out, weir_str s)
 {
+    bool is_utf8 = text_is_utf8(s);
     for (size_t i = 0; i < s.len; i++) {
         bool is_control = ((unsigned char)s.ptr[i] < 0x20 && s.ptr[i] != '\t') || s.ptr[i] == 0x7F;
+        is_control |= !is_utf8 && (unsigned char)s.ptr[i] >= 0x80;
         buf_add(out, is_control ? "?" : s.ptr + i, 1);
     }
 }

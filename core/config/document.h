@@ -40,7 +40,9 @@ struct node *node_scalar(struct document *d, const char *text, const struct node
 void node_set(struct document *d, struct node *map, struct node *key, struct node *value);
 const char *node_path(struct document *d, const struct node *n); /* sinks.queue.inputs[1] */
 const struct node *node_label(const struct node *n);             /* its key, where it has one */
-const char *node_kind_name(const struct node *n);                /* "a map" */
+bool node_is_broken(const struct node *n); /* a ${} in it has no value: it was told already */
+bool node_is_name(struct document *d, const struct node *n); /* neither broken nor secret */
+const char *node_kind_name(const struct node *n);            /* "a map" */
 /* What stands there, to be shown: quoted and short; never a secret. */
 const char *node_show(struct document *d, const struct node *n);
 
@@ -62,11 +64,13 @@ struct node_origin {
     int style; /* yaml_scalar_style_t; 0: the text stands in the file as it is */
     size_t piece_count;
     const struct node_piece *pieces;
+    bool is_broken; /* a ${} has no value */
 };
 struct place {
     uint32_t file, line, column; /* line 0: the file as a whole */
 };
 struct place locate_node(const struct document *d, const struct node *n, size_t offset);
+struct place locate_byte(const struct document *d, uint32_t file, size_t at);
 /* The text of a line without its end; false: there is none. */
 bool locate_line(const struct document_file *f, uint32_t line, weir_str *text);
 

@@ -13,6 +13,8 @@ struct work {
     struct buf out;
     struct node_piece *pieces;
     size_t piece_count, piece_cap;
+    size_t errors; /* of the document when it began */
+    bool is_secret;
 };
 
 /* Values of such variables are secrets by custom. */
@@ -41,7 +43,7 @@ static void put_file(struct work *w, size_t at, const char *path)
     size_t len = 0;
     const char *full = document_path(w->d, path);
     const char *text = document_read(w->d, full, DOCUMENT_SECRET_MAX, &len, &e);
-    w->n->is_secret = true;
+    w->is_secret = true;
     if (!text) {
         diag_add_at(w->d, DIAG_ERROR, w->n, at, "a relative path starts at the pipeline file",
                     "cannot read %s", e.text);
@@ -75,7 +77,7 @@ static void put_variable(struct work *w, size_t at, char *name)
     } else if (!text_is_utf8(weir_text(value))) {
         diag_add_at(w->d, DIAG_ERROR, w->n, at, NULL, "the variable %s is not UTF-8", name);
     } else {
-        w->n->is_secret |= is_secret_name(name);
+        w->is_secret |= is_secret_name(name);
         buf_add_text(&w->out, value);
     }
 }
@@ -117,6 +119,8 @@ static void finish(struct work *w)
         *origin = *w->n->origin;
     origin->piece_count = w->piece_count;
     origin->pieces = arena_copy(a, w->pieces, w->piece_count * sizeof *w->pieces);
+    origin->is_broken = w->d->errors > w->errors;
+    w->n->is_secret = w->is_secret;
     w->n->origin = origin;
     w->n->text = arena_copy(a, w->out.len ? w->out.ptr : "", w->out.len);
     w->n->len = w->out.len;
@@ -126,7 +130,7 @@ void interpolate_node(struct document *d, struct node *scalar)
 {
     if (scalar->kind != NODE_SCALAR || !strstr(scalar->text, "${"))
         return;
-    struct work w = {.d = d, .n = scalar};
+    struct work w = {.d = d, .n = scalar, .errors = d->errors};
     const char *text = scalar->text;
     for (size_t i = 0; i < scalar->len;) {
         if (strncmp(text + i, "$${", 3) == 0) {

@@ -63,9 +63,10 @@ static size_t byte_of(const struct document_file *f, uint32_t line, uint32_t col
     return at;
 }
 
-static struct place place_of(const struct document_file *f, size_t at)
+struct place locate_byte(const struct document *d, uint32_t file, size_t at)
 {
-    struct place p = {0, 1, 1};
+    const struct document_file *f = &d->files[file];
+    struct place p = {file, 1, 1};
     for (size_t i = 0; i < at && i < f->len;) {
         size_t n = break_at(f->text + i, f->len - i);
         if (n)
@@ -249,7 +250,5 @@ struct place locate_node(const struct document *d, const struct node *n, size_t 
         walk_flow(&w, o->style);
     else
         w.at += goal;
-    struct place p = place_of(f, w.at);
-    p.file = n->file;
-    return p;
+    return locate_byte(d, n->file, w.at);
 }

@@ -71,9 +71,24 @@ const struct node *node_label(const struct node *n)
     return n && n->key ? n->key : n;
 }
 
+bool node_is_broken(const struct node *n)
+{
+    return n->origin && n->origin->is_broken;
+}
+
+bool node_is_name(struct document *d, const struct node *n)
+{
+    if (node_is_broken(n))
+        return false;
+    if (n->is_secret)
+        diag_add(d, DIAG_ERROR, n, "names are shown; take it from another variable",
+                 "a secret cannot be a name");
+    return !n->is_secret;
+}
+
 const char *node_kind_name(const struct node *n)
 {
-    static const char *const names[] = {[NODE_NULL] = "nothing",
+    static const char *const names[] = {[NODE_NULL] = "no value",
                                         [NODE_SCALAR] = "a single value",
                                         [NODE_LIST] = "a list",
                                         [NODE_MAP] = "a map"};
@@ -101,7 +116,7 @@ const char *node_path(struct document *d, const struct node *n)
     struct buf b = {0};
     while (count)
         add_step(&b, steps[--count]);
-    const char *path = arena_text(&d->arena, b.len ? buf_text(&b) : "the file");
+    const char *path = arena_text(&d->arena, b.len ? buf_text(&b) : "the pipeline file");
     buf_fini(&b);
     return path;
 }

@@ -32,9 +32,11 @@ static void wrong(struct fill *f, const struct node *n, const char *help, const 
 
 bool option_value_is_kind(struct fill *f, const struct node *n, enum node_kind kind)
 {
-    static const char *const names[] = {"nothing", "a single value", "a list", "a map"};
+    static const char *const names[] = {"no value", "a single value", "a list", "a map"};
     if (n->kind == kind)
-        return true;
+        return !node_is_broken(n);
+    if (node_is_broken(n))
+        return false;
     const char *help = n->kind == NODE_NULL ? "write a value, or remove the key" : NULL;
     wrong(f, n, help, names[kind]);
     return false;
@@ -284,7 +286,7 @@ static void check_env(struct fill *f, const struct node *n)
     if (document_env(f->d, n->text))
         return;
     diag_add(f->d, DIAG_ERROR, n, "set it, or name a file: { file: /run/secrets/... }",
-             "the variable %s is not set", n->text);
+             "the variable %s is not set", n->is_secret ? "named there" : n->text);
 }
 
 static void check_file(struct fill *f, const struct node *n, weir_secret *s)
@@ -293,7 +295,8 @@ static void check_file(struct fill *f, const struct node *n, weir_secret *s)
     struct error e = {0};
     s->file = arena_text(&f->d->arena, document_path(f->d, s->file));
     if (secret_read(s, &value, &e))
-        diag_add(f->d, DIAG_ERROR, n, NULL, "cannot read %s", e.text);
+        diag_add(f->d, DIAG_ERROR, n, NULL, "cannot read %s",
+                 n->is_secret ? "the file named there" : e.text);
     buf_fini(&value);
 }
 

@@ -176,12 +176,16 @@ static void fill_service(struct fill *f, const weir_option *row, const struct no
 
 /* ---- presets and rows ---- */
 
-/* A preset is read as YAML and stands where the map that lacks the option stands. */
+/* A preset is read as YAML (a text only if it is in quotes) and stands where the map that lacks the option stands. */
 static struct node *read_preset(struct fill *f, const weir_option *row, struct node *map)
 {
     struct document *d = f->d;
     const struct node *at = node_label(map);
-    bool is_yaml = row->type == WEIR_T_JSON || strpbrk(row->preset, "[]{}\"':#&*!|>%@`\n");
+    const char *special = row->type == WEIR_T_TEXT ? "\"'" : "[]{}\"':#&*!|>%@`\n";
+    bool is_yaml = row->type == WEIR_T_JSON || strchr(special, row->preset[0]) ||
+                   (row->type != WEIR_T_TEXT && strpbrk(row->preset, special));
+    if (!*row->preset)
+        is_yaml = false;
     if (!is_yaml)
         return node_scalar(d, row->preset, at);
     const char *name = arena_format(&d->arena, "preset of %s", row->name);
@@ -212,7 +216,7 @@ static void fill_row(struct fill *f, const weir_option *row, struct node *map, c
     }
     if (!n && row->preset)
         n = read_preset(f, row, map);
-    if (n)
+    if (n && !node_is_broken(n))
         fill_member(f, row, n, member);
 }
 

@@ -32,12 +32,9 @@ static size_t count_role(const struct plan *p, enum role role)
 static void check_ends(struct plan_work *w, struct node *root)
 {
     static const char *const helps[] = {
-        [ROLE_SOURCE] = "add a section such as\n"
-                        "        sources:\n"
-                        "          api: { plugin: http, listen: 127.0.0.1:3000 }",
-        [ROLE_SINK] = "add a section such as\n"
-                      "        sinks:\n"
-                      "          out: { plugin: file, inputs: [api], path: events.ndjson }"};
+        [ROLE_SOURCE] = "add some: sources: { api: { plugin: http, listen: 127.0.0.1:3000 } }",
+        [ROLE_SINK] =
+            "add some: sinks: { out: { plugin: file, inputs: [api], path: out.ndjson } }"};
     for (int role = ROLE_SOURCE; role <= ROLE_SINK; role += ROLE_SINK - ROLE_SOURCE) {
         struct node *section = node_get(root, plan_sections[role]);
         bool is_empty = !section || section->kind == NODE_NULL ||

@@ -115,7 +115,8 @@ static void read_input(struct plan_work *w, struct plan_stage *s, struct node *n
     else if (n->kind != NODE_SCALAR)
         diag_add(w->d, DIAG_ERROR, n, "write stage, stage.port or { from: stage, where: {...} }",
                  "expected an input, found %s", node_show(w->d, n));
-    if (!e.node || e.node->kind != NODE_SCALAR || !resolve(w, &e) || is_twice(w, s, &e))
+    if (!e.node || e.node->kind != NODE_SCALAR || !node_is_name(w->d, e.node) || !resolve(w, &e) ||
+        is_twice(w, s, &e))
         return;
     s->inputs[s->input_count++] = e;
 }

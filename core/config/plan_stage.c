@@ -69,6 +69,8 @@ static void find_component(struct plan_work *w, struct plan_stage *s)
                  node_show(w->d, plugin));
         return;
     }
+    if (!node_is_name(w->d, plugin))
+        return;
     struct error e = {0};
     s->plugin = plugin->text;
     s->component = find(w, s->plugin, s->role, &e);
@@ -166,7 +168,7 @@ static void read_result(struct plan_work *w, struct plan_stage *s)
     if (!n || s->role != ROLE_SOURCE)
         return;
     if (n->kind == NODE_SCALAR)
-        s->result = n->text;
+        s->result = node_is_name(w->d, n) ? n->text : NULL;
     else
         diag_add(w->d, DIAG_ERROR, n, NULL, "expected the name of a stage, found %s",
                  node_show(w->d, n));
@@ -183,10 +185,13 @@ static void add_port(struct plan_work *w, struct plan_stage *s, const char **por
     if (strcmp(name, "failed") == 0)
         diag_add(w->d, DIAG_ERROR, at, "choose another name",
                  "the port failed is on every stage, for what it could not do");
-    for (size_t i = 0; i < s->port_count; i++)
-        if (strcmp(ports[i], name) == 0)
-            diag_add(w->d, DIAG_ERROR, at, "choose another name", "%s has a port %s already",
-                     s->name, name);
+    for (size_t i = 0; i < s->port_count; i++) {
+        if (strcmp(ports[i], name) != 0)
+            continue;
+        diag_add(w->d, DIAG_ERROR, at, "choose another name", "%s has a port %s already", s->name,
+                 name);
+        return;
+    }
     ports[s->port_count++] = name;
 }
 

@@ -55,6 +55,15 @@ static const char *syntax_help(const struct loader *l, const struct node *at)
     return NULL;
 }
 
+static void tell_bytes(struct loader *l)
+{
+    const yaml_parser_t *p = &l->parser;
+    struct place at = locate_byte(l->d, l->file, p->problem_offset);
+    struct node n = {.file = l->file, .line = at.line, .column = at.column};
+    diag_add(l->d, DIAG_ERROR, &n, "a pipeline file is text in UTF-8", "not a text file: %s",
+             p->problem ? p->problem : "unknown bytes");
+}
+
 static void tell_syntax(struct loader *l)
 {
     const yaml_parser_t *p = &l->parser;
@@ -62,10 +71,9 @@ static void tell_syntax(struct loader *l)
     const char *why = p->problem ? p->problem : "not understood";
     const char *help = syntax_help(l, &at);
     if (p->error == YAML_READER_ERROR)
-        diag_add(l->d, DIAG_ERROR, NULL, NULL, "not a text file: %s (at byte %zu)", why,
-                 p->problem_offset);
-    else if (p->context)
-        diag_add(l->d, DIAG_ERROR, &at, help, "not valid YAML: %s %s that starts on line %zu", why,
+        tell_bytes(l);
+    else if (p->context && p->context_mark.line != p->problem_mark.line)
+        diag_add(l->d, DIAG_ERROR, &at, help, "not valid YAML: %s, %s from line %zu on", why,
                  p->context, p->context_mark.line + 1);
     else
         diag_add(l->d, DIAG_ERROR, &at, help, "not valid YAML: %s", why);
@@ -159,8 +167,12 @@ static bool is_tagged(struct loader *l, const yaml_event_t *event)
     if (!tag)
         return false;
     struct node at = place_of(l, event->start_mark);
+    static const char prefix[] = "tag:yaml.org,2002:";
+    const char *text = (const char *)tag;
+    bool is_standard = text_starts(weir_text(text), prefix);
     diag_add(l->d, DIAG_ERROR, &at, "remove it; a variable is written ${NAME}, text \"123\"",
-             "tags such as %s are not used here", (const char *)tag);
+             "tags such as %s%s are not used here", is_standard ? "!!" : "",
+             text + (is_standard ? sizeof prefix - 1 : 0));
     return true;
 }
 
