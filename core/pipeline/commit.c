@@ -1,0 +1,207 @@
+/* pipeline/commit.c: what a worker's round puts on disk, as one unit. */
+#include "pipeline/commit.h"
+
+#include "base/mem.h"
+#include "pipeline/codec.h"
+#include "pipeline/lane.h"
+#include "pipeline/park.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/slot.h"
+#include "pipeline/trace.h"
+
+enum { STREAMS_MAX = 64, UNIT_BYTES_MAX = 2 << 20 };
+
+struct item {
+    size_t put; /* number in the unit */
+    struct event *ev;
+    struct slot *slot;
+    struct inlet *const *inlets;
+    size_t inlet_count;
+    struct park *park;
+    void (*fn)(void *arg, weir_status s);
+    void *arg;
+};
+
+struct commit {
+    struct loop_task task; /* first: how it comes home */
+    struct commit *next;
+    struct worker *worker;
+    struct journal_unit *unit;
+    struct item *items;
+    size_t count, cap;
+    weir_status status;
+};
+
+static struct commit *commit_now(struct worker *w)
+{
+    if (w->commit)
+        return w->commit;
+    struct commit *c = w->free_commits;
+    if (c)
+        w->free_commits = c->next;
+    else
+        c = MEM_NEW(struct commit);
+    c->worker = w;
+    c->count = 0;
+    c->unit = journal_begin(w->pipeline->journal);
+    w->commit = c;
+    return c;
+}
+
+struct journal_unit *commit_unit(struct worker *w)
+{
+    return commit_now(w)->unit;
+}
+
+static size_t put_event(struct worker *w, struct journal_unit *u, struct inlet *const *inlets,
+                        size_t k, const struct event *ev)
+{
+    struct stream *streams[STREAMS_MAX];
+    struct iovec parts[2];
+    size_t number = unit_put_count(u);
+    for (size_t i = 0; i < k; i++)
+        streams[i] = inlet_stream(inlets[i]);
+    w->text.len = 0;
+    codec_write(&ev->pub, &w->text);
+    parts[0] = (struct iovec){w->text.ptr, w->text.len};
+    parts[1] = codec_body(&ev->pub);
+    unit_put(u, streams, k, parts, 2);
+    return number;
+}
+
+void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct event *ev)
+{
+    struct commit *c = commit_now(w);
+    struct item *item = &MEM_PUSH(c->items, c->count, c->cap);
+    *item = (struct item){.ev = ev, .slot = ev->slot, .inlets = inlets, .inlet_count = k};
+    item->put = put_event(w, c->unit, inlets, k, ev);
+    block_ref(ev->block);
+    if (unit_bytes(c->unit) > UNIT_BYTES_MAX)
+        commit_submit(w);
+}
+
+void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const struct event *ev)
+{
+    struct commit *c = commit_now(w);
+    struct item *item = &MEM_PUSH(c->items, c->count, c->cap);
+    *item = (struct item){.park = park};
+    item->put = put_event(w, c->unit, &inlet, 1, ev);
+}
+
+void commit_then(struct worker *w, void (*fn)(void *arg, weir_status s), void *arg)
+{
+    struct commit *c = commit_now(w);
+    MEM_PUSH(c->items, c->count, c->cap) = (struct item){.fn = fn, .arg = arg};
+}
+
+void commit_ack(struct worker *w, struct stream *s, uint64_t first, uint64_t count)
+{
+    if (!w->acks)
+        w->acks = journal_begin(w->pipeline->journal);
+    unit_ack(w->acks, s, first, count);
+}
+
+/* The event is on disk in all its streams: a source that waits for that hears of it; one that waits
+ * for more has a branch in each inlet. */
+static void item_home(struct worker *w, struct item *item, weir_status status)
+{
+    if (item->fn) {
+        item->fn(item->arg, status);
+        return;
+    }
+    if (item->park) {
+        park_synced(item->park, status);
+        return;
+    }
+    if (status != WEIR_OK) {
+        worker_count(w, LEDGER_COPIED, 1 - (int64_t)item->inlet_count);
+        slot_fail(item->slot, WEIR_E_RETRY, "journal", "the disk has no room or failed", false);
+        worker_count(w, LEDGER_ACCEPTED, -1);
+    } else if (!item->slot || item->slot->wants_durable) {
+        slot_release(item->slot, SLOT_DURABLE);
+    }
+    block_unref(item->ev->block);
+}
+
+static void commit_home(struct loop_task *t)
+{
+    struct commit *c = t->user;
+    struct worker *w = c->worker;
+    for (size_t i = 0; i < c->count; i++)
+        item_home(w, &c->items[i], c->status);
+    c->next = w->free_commits;
+    w->free_commits = c;
+}
+
+/* On the journal's driver, in the order of the log: so each inlet gets its events in order. */
+static void commit_done(void *user, weir_status status, const struct journal_unit *u)
+{
+    struct commit *c = user;
+    c->status = status;
+    for (size_t i = 0; i < c->count; i++) {
+        struct item *item = &c->items[i];
+        if (status == WEIR_OK && item->park)
+            park_set_sequence(item->park, unit_sequence(u, item->put, 0));
+        if (!item->ev || status != WEIR_OK)
+            continue;
+        struct slot *slot = item->slot && !item->slot->wants_durable ? item->slot : NULL;
+        if (slot && item->inlet_count > 1)
+            slot_ref(slot, (uint32_t)item->inlet_count - 1);
+        for (size_t k = 0; k < item->inlet_count; k++)
+            inlet_arrive(item->inlets[k], item->ev, slot, unit_sequence(u, item->put, k));
+    }
+    if (worker_current() == c->worker)
+        commit_home(&c->task);
+    else
+        loop_post(c->worker->loop, &c->task);
+}
+
+static void count_into(struct worker *w, struct journal_unit *u)
+{
+    struct pipeline *p = w->pipeline;
+    for (int i = 0; i < LEDGER_COLUMNS; i++) {
+        if (!w->ledger[i])
+            continue;
+        unit_count(u, p->counters[i], w->ledger[i]);
+        atomic_fetch_add_explicit(&p->ledger[i], w->ledger[i], memory_order_relaxed);
+        w->ledger[i] = 0;
+    }
+}
+
+static bool has_counts(const struct worker *w)
+{
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        if (w->ledger[i])
+            return true;
+    return false;
+}
+
+void commit_submit(struct worker *w)
+{
+    struct commit *c = w->commit;
+    if (c) {
+        w->commit = NULL;
+        c->task = (struct loop_task){.fn = commit_home, .user = c};
+        count_into(w, c->unit);
+        journal_submit(c->unit, JOURNAL_SYNCED, commit_done, c);
+    }
+    if (!w->acks && has_counts(w))
+        w->acks = journal_begin(w->pipeline->journal);
+    if (w->acks) {
+        struct journal_unit *u = w->acks;
+        w->acks = NULL;
+        count_into(w, u);
+        journal_submit(u, JOURNAL_LAZY, NULL, NULL);
+    }
+}
+
+void commit_fini(struct worker *w)
+{
+    commit_submit(w);
+    while (w->free_commits) {
+        struct commit *next = w->free_commits->next;
+        mem_free(w->free_commits->items);
+        mem_free(w->free_commits);
+        w->free_commits = next;
+    }
+}

@@ -1,0 +1,20 @@
+/* pipeline/commit.h: what a worker's round puts on disk, as one unit: events into the streams of the
+ * stages that are to get them, dead letters, messages; and who is told when it is there. */
+#pragma once
+#include "pipeline/inlet.h"
+#include "pipeline/stage.h"
+#include "pipeline/worker.h"
+
+/* One branch of the event's slot is the commit's from now on. With k inlets the event is stored once;
+ * each gets it when it is on disk. */
+void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct event *ev);
+/* A copy for a stage that keeps the event: see park in inlet.h. The slot's branch stays the caller's. */
+void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const struct event *ev);
+/* The unit that this round's puts go to, to add to it. */
+struct journal_unit *commit_unit(struct worker *w);
+/* fn(arg, status) on this worker once the unit is on disk, or is not. */
+void commit_then(struct worker *w, void (*fn)(void *arg, weir_status s), void *arg);
+/* Acknowledges records of a stage's stream: rides along with the next group. */
+void commit_ack(struct worker *w, struct stream *s, uint64_t first, uint64_t count);
+void commit_submit(struct worker *w); /* at the end of a round */
+void commit_fini(struct worker *w);

@@ -1,0 +1,187 @@
+/* pipeline/dead.c: dead letters. */
+#include "pipeline/dead.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "pipeline/codec.h"
+#include "pipeline/commit.h"
+#include "pipeline/park.h"
+#include "pipeline/trace.h"
+
+struct dead_letters {
+    size_t count, cap;
+    struct queue **queues;
+};
+
+struct letter { /* on its way to the disk */
+    struct inlet *inlet;
+    struct entry entry;
+    char *why;
+};
+
+struct dead_letters *dead_letters_open(struct pipeline *p, struct error *e)
+{
+    struct dead_letters *d = MEM_NEW(struct dead_letters);
+    const struct queue_settings settings = {.retention_ns = INT64_C(1209600) * 1000000000};
+    for (size_t i = 0; i < p->stage_count; i++) {
+        const char *name = p->stages[i]->plan->delivery.dead_letter;
+        bool is_known = p->stages[i]->role == ROLE_SOURCE || !name || !*name;
+        for (size_t k = 0; k < d->count && !is_known; k++)
+            is_known = strcmp(queue_name(d->queues[k]), name) == 0;
+        if (is_known)
+            continue;
+        struct queue *q = queue_open(p->journal, name, &settings, e);
+        if (!q) {
+            dead_letters_free(d);
+            return NULL;
+        }
+        MEM_PUSH(d->queues, d->count, d->cap) = q;
+    }
+    return d;
+}
+
+void dead_letters_free(struct dead_letters *d)
+{
+    if (!d)
+        return;
+    mem_free(d->queues);
+    mem_free(d);
+}
+
+uint64_t dead_letters_waiting(const struct pipeline *p)
+{
+    uint64_t sum = 0;
+    struct queue_count n;
+    for (size_t i = 0; p->dead && i < p->dead->count; i++) {
+        queue_count(p->dead->queues[i], &n);
+        sum += n.visible + n.hidden + n.delayed;
+    }
+    return sum;
+}
+
+static struct queue *queue_of(const struct stage *s)
+{
+    const struct dead_letters *d = s->pipeline->dead;
+    const char *name = s->plan->delivery.dead_letter;
+    for (size_t i = 0; name && i < d->count; i++)
+        if (strcmp(queue_name(d->queues[i]), name) == 0)
+            return d->queues[i];
+    return NULL;
+}
+
+static const char *class_of(weir_status s)
+{
+    switch (s) {
+    case WEIR_E_RETRY:
+        return "retries exhausted";
+    case WEIR_E_REJECT:
+        return "rejected";
+    case WEIR_E_CONFIG:
+        return "configuration";
+    case WEIR_E_FATAL:
+        return "fatal";
+    case WEIR_OK:
+    case WEIR_IDLE:
+    case WEIR_END:
+    case WEIR_PENDING:
+    case WEIR_DROP:
+        break;
+    }
+    return "unknown";
+}
+
+static void add_letter_attrs(struct pipeline *p, struct letter *l, struct event *copy,
+                             struct block *b)
+{
+    enum { OWN = 6 };
+    char time[2][CLOCK_TEXT_BYTES], attempts[16];
+    (void)clock_format(l->entry.first_ns, 3, time[0]);
+    (void)clock_format(clock_wall(p->clock), 3, time[1]);
+    (void)snprintf(attempts, sizeof attempts, "%u", l->entry.attempts);
+    const char *own[OWN][2] = {
+        {"dead.stage", l->inlet->stage->name},
+        {"dead.class", class_of(l->entry.error)},
+        {"dead.reason", l->why},
+        {"dead.attempts", attempts},
+        {"dead.first_time", time[0]},
+        {"dead.last_time", time[1]},
+    };
+    const weir_pairs *old = &copy->pub.attrs;
+    weir_attr *items = block_take(b, (old->count + OWN) * sizeof *items);
+    size_t n = 0;
+    for (size_t i = 0; i < old->count; i++)
+        if (old->items[i].key.len < 5 || memcmp(old->items[i].key.ptr, "dead.", 5) != 0)
+            items[n++] = old->items[i];
+    for (size_t i = 0; i < OWN; i++) {
+        items[n].key = weir_text(own[i][0]);
+        items[n++].value = block_text(b, weir_text(own[i][1]));
+    }
+    copy->pub.attrs = (weir_pairs){n, items};
+}
+
+static void letter_kept(void *arg, weir_status s)
+{
+    struct letter *l = arg;
+    struct inlet *in = l->inlet;
+    struct entry *e = &l->entry;
+    if (s != WEIR_OK) { /* no room for it: it stays where it is and is tried again */
+        e->error = WEIR_E_RETRY;
+        inlet_judge(in, e, WEIR_E_CONFIG, "the disk has no room for a dead letter");
+    } else {
+        metric_add(in->stage->m.dead_lettered, 1);
+        worker_count(in->worker, LEDGER_DEAD_LETTERED, 1);
+        if (in->stage->role == ROLE_TRANSFORM)
+            e->slot = e->ev->slot;
+        park_end(e->ev);
+        if (e->sequence == NO_SEQUENCE)
+            atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
+        slot_fail(e->slot, e->error, in->stage->name, l->why, true);
+        block_unref(e->ev->block);
+    }
+    mem_free(l->why);
+    mem_free(l);
+}
+
+void dead_letter(struct inlet *in, struct entry *e, const char *why)
+{
+    struct worker *w = in->worker;
+    struct queue *q = queue_of(in->stage);
+    struct letter *l = MEM_NEW(struct letter);
+    *l = (struct letter){in, *e, mem_text(why)};
+    static struct log_limit limit;
+    uint64_t held = 0;
+    if (log_limit_pass(&limit, 1, &held))
+        log_write(WEIR_WARN, in->stage->name,
+                  "an event goes to %s after %u attempts: %s (%llu more)",
+                  in->stage->plan->delivery.dead_letter, e->attempts, why,
+                  (unsigned long long)held);
+    trace_add(w, in->stage, e->ev, TRACE_DEAD_LETTERED, why);
+    struct block *b = block_new(w);
+    struct event *copy = event_copy(b, e->ev);
+    add_letter_attrs(in->stage->pipeline, l, copy, b);
+    struct buf head = {0};
+    codec_write(&copy->pub, &head);
+    struct queue_send m = {.part_count = 2, .delay_ns = -1};
+    m.parts[0] = (struct iovec){head.ptr, head.len};
+    m.parts[1] = codec_body(&copy->pub);
+    queue_send(q, commit_unit(w), &m);
+    if (e->sequence != NO_SEQUENCE && in->stage->role == ROLE_SINK)
+        unit_ack(commit_unit(w), in->stream, e->sequence, 1);
+    commit_then(w, letter_kept, l);
+    buf_fini(&head);
+    block_unref(b);
+}
+
+void dead_letter_event(struct stage *s, struct worker *w, struct event *ev, weir_status error,
+                       const char *why)
+{
+    struct entry e = {.ev = ev, .slot = ev->slot, .sequence = NO_SEQUENCE, .error = error};
+    e.attempts = ev->attempts + 1;
+    e.first_ns = ev->first_failed_ns ? ev->first_failed_ns : worker_now(w);
+    block_ref(ev->block);
+    atomic_fetch_add_explicit(&s->inlet->in_memory, 1, memory_order_relaxed);
+    dead_letter(s->inlet, &e, why);
+}

@@ -1,0 +1,15 @@
+/* pipeline/dead.h: dead letters: what could not be done, kept in a queue with the stage, the error's
+ * class and text, attempts, first and last time, as attributes of the event ("dead.stage", ...). */
+#pragma once
+#include "pipeline/inlet_priv.h"
+
+struct dead_letters; /* the queues of a pipeline, by name */
+
+struct dead_letters *dead_letters_open(struct pipeline *p, struct error *e);
+void dead_letters_free(struct dead_letters *d);
+/* The entry's branch ends once the letter is on disk; in the same unit its record is acknowledged. */
+void dead_letter(struct inlet *in, struct entry *e, const char *why);
+/* An event that has no inlet's entry: one branch comes along. */
+void dead_letter_event(struct stage *s, struct worker *w, struct event *ev, weir_status error,
+                       const char *why);
+uint64_t dead_letters_waiting(const struct pipeline *p);

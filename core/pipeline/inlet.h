@@ -1,0 +1,40 @@
+/* pipeline/inlet.h: what waits in front of a stage: its buffer, on disk or in memory, batches under way,
+ * retries with backoff and full jitter, and at the end the dead letters. The same for every stage.
+ *
+ * A sink gets all its events through its inlet. A transform is called in line; only what it could not do
+ * now waits here, and the copies of what it keeps (park.h). Events arrive from any thread; everything
+ * else happens on the inlet's worker. */
+#pragma once
+#include "pipeline/lane.h"
+#include "pipeline/stage.h"
+#include "pipeline/worker.h"
+
+struct inlet;
+
+struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable);
+int inlet_open(struct inlet *in, struct error *e); /* its stream; finds what an earlier run left */
+void inlet_free(struct inlet *in);
+struct stream *inlet_stream(const struct inlet *in); /* NULL: memory */
+struct worker *inlet_worker(const struct inlet *in);
+bool inlet_is_durable(const struct inlet *in);
+void inlet_start(struct inlet *in); /* its worker's thread: begin to deliver */
+
+/* A batch for a sink without a durable buffer: one branch of each slot comes along. Any worker. */
+void inlet_push(struct inlet *in, struct worker *w, struct batch *take);
+/* An event that is in the stream now. On the journal's driver, in order. slot: a branch, or NULL. */
+void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_t sequence);
+
+/* The stage could not do this event now (RETRY, CONFIG), or never (REJECT). One branch comes along. */
+void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_status s,
+                const char *why);
+void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried);
+
+/* A sink's callback ended or will end (done): what became of the batch. */
+void inlet_mark(struct inlet *in, struct batch *b, size_t i, weir_status s, const char *why);
+void inlet_done(struct inlet *in, struct batch *b, weir_status s, const char *why);
+
+void inlet_abandon(struct inlet *in); /* the runner stops: branches that only memory holds fail */
+bool inlet_is_full(const struct inlet *in);       /* any thread: pause those that feed it */
+bool inlet_is_idle(struct inlet *in);             /* nothing under way or ready; retries may wait */
+uint64_t inlet_waiting(const struct inlet *in);   /* any thread: events in the buffer */
+uint64_t inlet_in_memory(const struct inlet *in); /* those that only memory holds */

@@ -1,0 +1,97 @@
+/* pipeline/inlet_priv.h: what the files of the inlet share. */
+#pragma once
+#include "pipeline/batch.h"
+#include "pipeline/inlet.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/slot.h"
+
+struct entry {         /* one event that waits or is under way */
+    struct event *ev;  /* with a reference to its block */
+    struct slot *slot; /* a branch, or NULL */
+    uint64_t sequence; /* in the stream; NO_SEQUENCE: memory alone */
+    uint32_t attempts;
+    int64_t first_ns, due_ns; /* wall; monotonic */
+    weir_status error;
+};
+#define NO_SEQUENCE UINT64_MAX
+
+struct ring { /* entries in order */
+    struct entry *items;
+    size_t head, count, cap; /* cap: a power of two */
+};
+void ring_push(struct ring *r, const struct entry *e);
+struct entry ring_pop(struct ring *r);
+void ring_fini(struct ring *r);
+
+struct flight {                  /* a batch that the stage has */
+    struct flight *next, **link; /* of those under way, or free */
+    bool is_abandoned;
+    struct inlet *inlet;
+    struct batch *batch;
+    struct entry *entries; /* NULL: fresh from a worker, one per event by default */
+    size_t cap;
+    struct mark {
+        weir_status status;
+        char *why;
+        bool is_set;
+    } * marks; /* NULL: none */
+    int64_t begun_ns;
+    weir_status status;
+    char *why;
+    struct loop_task task; /* done came on another thread */
+};
+
+struct watcher { /* a branch that waits for a record which is on disk only */
+    uint64_t sequence;
+    struct slot *slot;
+};
+
+struct inlet {
+    struct stage *stage;
+    struct lane *lane;
+    struct worker *worker;
+    const struct plan_buffer *buffer;
+    const struct plan_batch *batch;
+    const struct plan_retry *retry;
+    bool is_durable;
+    bool is_started;
+    struct stream *stream;
+
+    pthread_mutex_t lock; /* of arrivals and spilling */
+    struct ring arrivals;
+    bool is_posted, is_spilled;
+    uint64_t spill_from;      /* from here on events are on disk only */
+    struct watcher *watchers; /* ascending by sequence */
+    size_t watcher_count, watcher_cap, watcher_head;
+    struct loop_task task;
+
+    struct ring ready;
+    struct entry *retries; /* a heap by due_ns */
+    size_t retry_count, retry_cap;
+    struct loop_timer retry_timer, batch_timer, rate_timer;
+    struct reader *reader;
+    uint64_t backlog_end; /* transform: what an earlier run left ends before it */
+    uint64_t *redo;       /* transform: records to be done again */
+    size_t redo_count, redo_cap;
+    struct loop_timer redo_timer;
+    struct flight *free_flights, *active;
+    size_t flights, flights_max;
+    double rate_tokens;
+    int64_t rate_ns;
+    bool is_delivering;
+    int64_t ack_first, ack_count;
+    _Atomic uint64_t in_memory; /* entries without a record, and ring entries */
+    _Atomic uint64_t ring_count, ring_bytes;
+    _Atomic uint64_t retry_waiting, flying;
+};
+
+/* inlet.c */
+void inlet_deliver(struct inlet *in);
+void inlet_entry_end(struct inlet *in, struct entry *e, uint32_t flag);
+void inlet_entry_abandon(struct inlet *in, struct entry *e);
+void inlet_ack(struct inlet *in, uint64_t sequence);
+void inlet_ack_flush(struct inlet *in);
+/* inlet_retry.c */
+void inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why);
+void inlet_retry_fini(struct inlet *in);
+void inlet_on_retry(struct loop_timer *t);

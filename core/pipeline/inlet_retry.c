@@ -1,0 +1,168 @@
+/* pipeline/inlet_retry.c: what becomes of an event that a stage could not do: again after a backoff
+ * with full jitter, or into the dead letters. */
+#include <string.h>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "pipeline/commit.h"
+#include "pipeline/dead.h"
+#include "pipeline/inlet_priv.h"
+#include "pipeline/park.h"
+#include "pipeline/trace.h"
+
+static void heap_swap(struct inlet *in, size_t a, size_t b)
+{
+    struct entry e = in->retries[a];
+    in->retries[a] = in->retries[b];
+    in->retries[b] = e;
+}
+
+static void heap_push(struct inlet *in, const struct entry *e)
+{
+    MEM_PUSH(in->retries, in->retry_count, in->retry_cap) = *e;
+    size_t i = in->retry_count - 1;
+    while (i && in->retries[i].due_ns < in->retries[(i - 1) / 2].due_ns) {
+        heap_swap(in, i, (i - 1) / 2);
+        i = (i - 1) / 2;
+    }
+    atomic_store_explicit(&in->retry_waiting, in->retry_count, memory_order_relaxed);
+}
+
+static struct entry heap_pop(struct inlet *in)
+{
+    struct entry top = in->retries[0];
+    in->retries[0] = in->retries[--in->retry_count];
+    for (size_t i = 0;;) {
+        size_t least = i;
+        for (size_t k = 2 * i + 1; k <= 2 * i + 2; k++)
+            if (k < in->retry_count && in->retries[k].due_ns < in->retries[least].due_ns)
+                least = k;
+        if (least == i)
+            break;
+        heap_swap(in, i, least);
+        i = least;
+    }
+    atomic_store_explicit(&in->retry_waiting, in->retry_count, memory_order_relaxed);
+    return top;
+}
+
+void inlet_retry_fini(struct inlet *in)
+{
+    while (in->retry_count) {
+        struct entry e = heap_pop(in);
+        if (in->stage->role == ROLE_TRANSFORM)
+            e.slot = e.ev->slot;
+        inlet_entry_abandon(in, &e);
+    }
+    mem_free(in->retries);
+    in->retries = NULL;
+    in->retry_cap = 0;
+}
+
+static void arm(struct inlet *in)
+{
+    if (!in->retry_count)
+        return;
+    int64_t after = in->retries[0].due_ns - clock_mono(in->stage->pipeline->clock);
+    loop_timer_set(in->worker->loop, &in->retry_timer, after > 0 ? after : 0);
+}
+
+void inlet_on_retry(struct loop_timer *t)
+{
+    struct inlet *in = t->user;
+    int64_t now = clock_mono(in->stage->pipeline->clock);
+    while (in->retry_count && in->retries[0].due_ns <= now) {
+        struct entry e = heap_pop(in);
+        if (in->stage->role == ROLE_TRANSFORM)
+            e.slot = e.ev->slot;
+        ring_push(&in->ready, &e);
+        atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
+    }
+    arm(in);
+    inlet_deliver(in);
+}
+
+/* Full jitter: anywhere between nothing and the exponential bound, so that retries do not align. */
+static int64_t backoff_ns(const struct plan_retry *r, uint32_t attempts)
+{
+    int64_t bound = r->backoff.ns;
+    for (uint32_t i = 1; i < attempts && bound < r->backoff_max.ns; i++)
+        bound *= 2;
+    if (bound > r->backoff_max.ns)
+        bound = r->backoff_max.ns;
+    return bound > 0 ? (int64_t)(id_random() % (uint64_t)bound) + 1 : 1;
+}
+
+static bool is_exhausted(const struct inlet *in, const struct entry *e, int64_t now)
+{
+    if (in->stage->plan->delivery.on_failure == FAILURE_BLOCK)
+        return false;
+    return (in->retry->max_attempts && e->attempts >= (uint64_t)in->retry->max_attempts) ||
+           (in->retry->max_age.ns && now - e->first_ns >= in->retry->max_age.ns);
+}
+
+static void retry_later(struct inlet *in, struct entry *e, weir_status s)
+{
+    int64_t wait =
+        s == WEIR_E_RETRY ? backoff_ns(in->retry, e->attempts) : in->retry->backoff_max.ns;
+    e->due_ns = clock_mono(in->stage->pipeline->clock) + wait;
+    metric_add(in->stage->m.retries, 1);
+    heap_push(in, e);
+    arm(in);
+}
+
+static void drop(struct inlet *in, struct entry *e, const char *why)
+{
+    metric_add(in->stage->m.dropped, 1);
+    worker_count(in->worker, LEDGER_DROPPED, 1);
+    trace_add(in->worker, in->stage, e->ev, TRACE_DROPPED, why);
+    park_end(e->ev);
+    inlet_entry_end(in, e, SLOT_FILTERED);
+}
+
+/* CONFIG and FATAL are the user's to mend: the data is kept, the stage is not ready, and now and then
+ * it is tried whether it works again. */
+void inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why)
+{
+    int64_t now = worker_now(in->worker);
+    if (!why || !*why)
+        why = s == WEIR_E_REJECT ? "refused without a reason" : "failed without a reason";
+    e->attempts++;
+    e->error = s;
+    if (!e->first_ns)
+        e->first_ns = now;
+    metric_add(in->stage->m.errors, 1);
+    if (s == WEIR_E_CONFIG || s == WEIR_E_FATAL)
+        stage_set_ready(in->stage, false, why);
+    if (s != WEIR_E_REJECT && (s != WEIR_E_RETRY || !is_exhausted(in, e, now))) {
+        trace_add(in->worker, in->stage, e->ev, TRACE_RETRY, why);
+        retry_later(in, e, s);
+        return;
+    }
+    if (in->stage->plan->delivery.on_failure == FAILURE_DROP) {
+        drop(in, e, why);
+        return;
+    }
+    if (s == WEIR_E_REJECT && in->stage->plan->delivery.on_failure == FAILURE_BLOCK) {
+        retry_later(in, e, WEIR_E_CONFIG);
+        return;
+    }
+    dead_letter(in, e, why);
+}
+
+void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_status s,
+                const char *why)
+{
+    struct entry e = {.ev = ev, .slot = ev->slot, .sequence = NO_SEQUENCE};
+    e.attempts = ev->attempts;
+    e.first_ns = ev->first_failed_ns;
+    block_ref(ev->block);
+    atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
+    inlet_judge(in, &e, s, why);
+    ev->attempts = e.attempts;
+    ev->first_failed_ns = e.first_ns;
+    if (in->stage->role == ROLE_TRANSFORM && s == WEIR_E_RETRY && in->is_durable)
+        park_event(w, in, ev);
+}

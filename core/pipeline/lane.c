@@ -1,0 +1,306 @@
+/* pipeline/lane.c: one instance on one thread: entering and leaving its callbacks, and how sources run. */
+#include "pipeline/lane.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "pipeline/inlet.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/slot.h"
+#include "pipeline/trace.h"
+
+#define MS INT64_C(1000000)
+enum { OPEN_MAX = 1 << 16 };
+
+static void on_wake(struct loop_task *t)
+{
+    struct lane *l = t->user;
+    atomic_store(&l->is_wake_posted, false);
+    l->is_tick_due = true;
+    worker_due(l);
+}
+
+static void on_pause_over(struct loop_timer *t)
+{
+    worker_due(t->user);
+}
+
+struct lane *lane_new(struct stage *s, struct worker *w)
+{
+    struct lane *l = MEM_NEW(struct lane);
+    l->host = host_table;
+    l->host.instance = s->name;
+    l->stage = s;
+    l->worker = w;
+    l->wake_task.fn = on_wake;
+    l->wake_task.user = l;
+    l->pause.fn = on_pause_over;
+    l->pause.user = l;
+    arena_init(&l->keep);
+    arena_init(&l->scratch);
+    if (stage_has(s, WEIR_PARALLEL) && s->component->worker_size)
+        l->host.worker = arena_take(&l->keep, s->component->worker_size);
+    return l;
+}
+
+void lane_forget(struct lane *l)
+{
+    for (struct lane_timer *t = l->timers; t; t = t->next)
+        loop_timer_cancel(l->worker->loop, &t->timer);
+    for (struct lane_watch *w = l->watches; w; w = w->next)
+        if (!w->is_dead) {
+            loop_remove(l->worker->loop, &w->watch);
+            w->is_dead = true;
+        }
+    loop_timer_cancel(l->worker->loop, &l->pause);
+}
+
+void lane_free(struct lane *l)
+{
+    if (!l)
+        return;
+    while (l->abandoned) {
+        struct batch *next = l->abandoned->next_kept;
+        batch_free(l->abandoned);
+        l->abandoned = next;
+    }
+    arena_fini(&l->keep);
+    arena_fini(&l->scratch);
+    mem_free(l->held);
+    mem_free(l);
+}
+
+static _Thread_local struct lane *current;
+
+struct lane *lane_current(void)
+{
+    return current;
+}
+
+void lane_enter(struct lane *l, struct batch *in, struct batch *out)
+{
+    l->before[l->depth & 7] = current;
+    current = l;
+    if (l->depth++ == 0) {
+        l->in = in;
+        l->out = out;
+        l->is_short = false;
+        l->why[0] = 0;
+    }
+}
+
+void lane_leave(struct lane *l)
+{
+    l->depth--;
+    current = l->before[l->depth & 7];
+    if (l->depth)
+        return;
+    l->in = l->out = NULL;
+    while (l->held_count)
+        payload_unref(l->held[--l->held_count]);
+    if (l->scratch.used_bytes)
+        arena_reset(&l->scratch);
+    l->scratch.used_bytes = 0;
+}
+
+/* ---- sources ---- */
+
+bool lane_may_run(struct lane *l)
+{
+    struct pipeline *p = l->stage->pipeline;
+    if (atomic_load_explicit(&p->is_draining, memory_order_relaxed) ||
+        atomic_load_explicit(&l->open, memory_order_relaxed) >= OPEN_MAX ||
+        budget_is_tight(&p->budget) || !journal_has_room(p->journal, 1 << 20))
+        return false;
+    for (size_t i = 0; i < l->stage->reach_count; i++)
+        if (inlet_is_full(l->stage->reach[i]->inlet))
+            return false;
+    return true;
+}
+
+/* A ticket for what a callback added; the events' slots are its. */
+static void birth(struct lane *l, struct batch *out)
+{
+    struct worker *w = l->worker;
+    struct ticket *t = ticket_new(l, out->pub.count);
+    t->cookie = out->pub.cookie;
+    t->when = out->pub.when;
+    t->begun_ns = worker_now(w);
+    for (size_t i = 0; i < out->pub.count; i++) {
+        struct event *ev = out->events[i];
+        struct slot *s = &t->slots[i];
+        s->wants_durable = t->when == WEIR_WHEN_DURABLE;
+        s->wants_result = t->when == WEIR_WHEN_RESULT;
+        ev->slot = s;
+        if (!ev->pub.time_ns)
+            ev->pub.time_ns = t->begun_ns;
+        trace_add(w, l->stage, ev, TRACE_ACCEPTED, NULL);
+    }
+    atomic_fetch_add_explicit(&l->open, (int64_t)out->pub.count, memory_order_relaxed);
+    worker_count(w, LEDGER_ACCEPTED, (int64_t)out->pub.count);
+    metric_add(l->stage->m.in, out->pub.count);
+    ticket_begin(t);
+}
+
+static void source_ended(struct lane *l)
+{
+    struct pipeline *p = l->stage->pipeline;
+    if (l->is_ended)
+        return;
+    l->is_ended = true;
+    if (atomic_fetch_sub(&p->sources_open, 1) == 1 && p->on_end)
+        p->on_end(p->on_end_user);
+}
+
+static void pull_failed(struct lane *l, weir_status s)
+{
+    stage_set_ready(l->stage, false, l->why[0] ? l->why : "the source fails");
+    loop_timer_set(l->worker->loop, &l->pause, s == WEIR_E_RETRY ? 1000 * MS : 10000 * MS);
+}
+
+static void pull(struct lane *l, bool is_tick)
+{
+    const weir_component *c = l->stage->component;
+    if (l->is_ended || l->is_pulling)
+        return;
+    if (!lane_may_run(l)) {
+        if (!loop_timer_is_set(&l->pause))
+            loop_timer_set(l->worker->loop, &l->pause, 2 * MS);
+        return;
+    }
+    struct block *block = block_new(l->worker);
+    struct batch *out = batch_with_block(l->worker, block);
+    block_unref(block);
+    l->is_pulling = true;
+    lane_enter(l, NULL, out);
+    weir_status s = is_tick ? c->tick(l->stage->self, &l->host, 0, &out->pub)
+                            : c->pull(l->stage->self, &l->host, &out->pub);
+    if (l->is_short)
+        s = WEIR_E_RETRY;
+    lane_leave(l);
+    l->is_pulling = false;
+    if (s >= WEIR_OK && out->pub.count) {
+        birth(l, out);
+        route_batch(l->stage, l->worker, out);
+    } else {
+        batch_free(out);
+    }
+    if (s == WEIR_END)
+        source_ended(l);
+    else if (s < WEIR_OK)
+        pull_failed(l, s);
+    else if (s == WEIR_OK && !is_tick)
+        worker_due(l);
+}
+
+static void tick(struct lane *l, uint32_t id)
+{
+    const weir_component *c = l->stage->component;
+    bool is_source = l->stage->role == ROLE_SOURCE;
+    if (!c->tick) {
+        if (is_source)
+            worker_due(l);
+        return;
+    }
+    struct batch *out = l->stage->role == ROLE_SINK ? NULL : lane_birth_begin(l);
+    lane_enter(l, NULL, out);
+    weir_status s = c->tick(l->stage->self, &l->host, id, out ? &out->pub : NULL);
+    if (l->is_short)
+        s = WEIR_E_RETRY;
+    lane_leave(l);
+    if (out)
+        lane_birth_end(l, out, s);
+    if (is_source && s == WEIR_END)
+        source_ended(l);
+}
+
+void lane_timer_fired(struct lane *l, uint32_t id)
+{
+    if (l->stage->component->tick)
+        tick(l, id);
+    else if (l->stage->role == ROLE_SOURCE)
+        worker_due(l);
+}
+
+void lane_run(struct lane *l)
+{
+    bool is_tick_due = l->is_tick_due;
+    l->is_tick_due = false;
+    if (l->stage->role == ROLE_SOURCE)
+        pull(l, false);
+    else if (is_tick_due)
+        tick(l, 0);
+}
+
+struct batch *lane_birth_begin(struct lane *l)
+{
+    if (l->stage->role != ROLE_SOURCE) {
+        struct block *block = block_new(l->worker);
+        struct batch *out = batch_with_block(l->worker, block);
+        block_unref(block);
+        return out;
+    }
+    if (!l->gather) {
+        struct block *block = block_new(l->worker);
+        l->gather = batch_with_block(l->worker, block);
+        block_unref(block);
+    }
+    return batch_with_block(l->worker, l->gather->block);
+}
+
+void lane_birth_end(struct lane *l, struct batch *out, weir_status s)
+{
+    if (l->stage->role != ROLE_SOURCE) {
+        if (s < WEIR_OK && !out->bound) {
+            for (size_t i = 0; i < out->pub.count; i++)
+                slot_release(out->events[i]->slot, 0);
+            out->pub.count = 0;
+        }
+        transform_finish_out(l, out);
+        return;
+    }
+    if (s >= WEIR_OK && out->pub.count) {
+        birth(l, out);
+        for (size_t i = 0; i < out->pub.count; i++)
+            batch_add(l->gather, out->events[i]);
+        l->gather->has_ports |= out->has_ports;
+        if (!l->is_gathering) {
+            l->is_gathering = true;
+            l->next_gathering = l->worker->gathering;
+            l->worker->gathering = l;
+            worker_again(l->worker);
+        }
+    }
+    batch_free(out);
+}
+
+void lane_flush(struct lane *l)
+{
+    struct batch *b = l->gather;
+    l->gather = NULL;
+    if (b)
+        route_batch(l->stage, l->worker, b);
+}
+
+void lane_settle(struct lane *l, struct ticket *t)
+{
+    weir_settlement s;
+    size_t n = t->count;
+    lane_enter(l, NULL, NULL);
+    weir_verdict *verdicts = arena_take_raw(&l->scratch, n * sizeof *verdicts);
+    const weir_verdict **list = arena_take_raw(&l->scratch, n * sizeof *list);
+    ticket_settle(t, &s, verdicts, list);
+    for (size_t i = 0; i < n; i++)
+        if (verdicts[i].outcome == WEIR_FAILED)
+            metric_add(l->stage->m.errors, 1);
+    if (l->stage->component->settled)
+        l->stage->component->settled(l->stage->self, &l->host, &s);
+    lane_leave(l);
+    atomic_fetch_sub_explicit(&l->open, (int64_t)n, memory_order_relaxed);
+    metric_observe(l->stage->m.seconds, (double)(worker_now(l->worker) - t->begun_ns) / 1e9);
+    ticket_free(t);
+    if (!l->is_ended && loop_timer_is_set(&l->pause) && lane_may_run(l)) {
+        loop_timer_cancel(l->worker->loop, &l->pause);
+        worker_due(l);
+    }
+}

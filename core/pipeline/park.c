@@ -1,0 +1,105 @@
+/* pipeline/park.c: a durable copy of an event that a transform keeps. */
+#include "pipeline/park.h"
+
+#include "base/mem.h"
+#include "pipeline/commit.h"
+#include "pipeline/inlet_priv.h"
+#include "pipeline/lane.h"
+#include "pipeline/slot.h"
+
+struct park {
+    struct inlet *inlet;
+    struct event *ev;
+    uint64_t sequence;
+    bool is_over;      /* the event is not kept any more */
+    bool is_abandoned; /* the runner stops */
+};
+
+struct record_slot {
+    struct slot slot; /* first */
+    struct loop_task task;
+    struct inlet *inlet;
+    uint64_t sequence;
+};
+
+static void record_home(struct loop_task *t)
+{
+    struct record_slot *r = t->user;
+    uint32_t flags = atomic_load_explicit(&r->slot.flags, memory_order_acquire);
+    inlet_record_ended(r->inlet, r->sequence, flags & SLOT_FAILED);
+    slot_fini(&r->slot);
+    mem_free(r);
+}
+
+static void record_end(struct slot *s)
+{
+    struct record_slot *r = s->owner;
+    struct worker *home = inlet_worker(r->inlet);
+    r->task = (struct loop_task){.fn = record_home, .user = r};
+    if (home == worker_current())
+        record_home(&r->task);
+    else
+        loop_post(home->loop, &r->task);
+}
+
+struct slot *park_slot(struct inlet *inlet, uint64_t sequence)
+{
+    struct record_slot *r = MEM_NEW(struct record_slot);
+    slot_init(&r->slot, record_end, r);
+    r->inlet = inlet;
+    r->sequence = sequence;
+    r->slot.wants_durable = true;
+    return &r->slot;
+}
+
+void park_event(struct worker *w, struct inlet *inlet, struct event *ev)
+{
+    if (ev->park || !ev->slot || !ev->slot->wants_durable || ev->slot->end == record_end)
+        return;
+    struct park *p = MEM_NEW(struct park);
+    p->inlet = inlet;
+    p->ev = ev;
+    ev->park = p;
+    block_ref(ev->block);
+    commit_park(w, inlet, p, ev);
+}
+
+void park_end(struct event *ev)
+{
+    if (!ev->park)
+        return;
+    ev->park->is_over = true;
+    ev->park = NULL;
+}
+
+void park_abandon(struct event *ev)
+{
+    ev->park->is_abandoned = true;
+    ev->park = NULL;
+}
+
+void park_set_sequence(struct park *p, uint64_t sequence)
+{
+    p->sequence = sequence;
+}
+
+/* From here on the record answers for the event, and the source is free. */
+void park_synced(struct park *p, weir_status s)
+{
+    struct event *ev = p->ev;
+    if (p->is_abandoned && s == WEIR_OK) {
+        slot_release(ev->slot, SLOT_DURABLE);
+    } else if (p->is_abandoned) {
+        slot_fail(ev->slot, WEIR_E_RETRY, p->inlet->stage->name, "the runner stopped", false);
+    } else if (s == WEIR_OK && p->is_over) {
+        inlet_record_ended(p->inlet, p->sequence, false);
+    } else if (s == WEIR_OK) {
+        struct slot *source = ev->slot;
+        ev->slot = park_slot(p->inlet, p->sequence);
+        slot_release(source, SLOT_DURABLE);
+    }
+    if (!p->is_over && !p->is_abandoned)
+        ev->park = NULL;
+    block_unref(ev->block);
+    mem_free(p);
+}

@@ -1,0 +1,15 @@
+/* pipeline/park.h: a durable copy of an event that a transform keeps or that waits for a retry, so that
+ * its source need not wait. Belongs to the worker of the transform's lane. */
+#pragma once
+#include "pipeline/inlet.h"
+
+/* Starts to put the event into the stage's stream, if its source waits for the disk. */
+void park_event(struct worker *w, struct inlet *inlet, struct event *ev);
+/* The event's work is over (it was passed on, marked, ended): its copy may go. */
+void park_end(struct event *ev);
+/* The runner stops: the copy answers for the event, once it is on disk. */
+void park_abandon(struct event *ev);
+void park_set_sequence(struct park *p, uint64_t sequence); /* on the journal's driver */
+void park_synced(struct park *p, weir_status s);           /* on the worker */
+/* A slot for a record of a stage's stream: acknowledged when the last branch ends. */
+struct slot *park_slot(struct inlet *inlet, uint64_t sequence);

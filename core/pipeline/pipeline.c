@@ -1,0 +1,572 @@
+/* pipeline/pipeline.c: a plan made to run: open, start, drain, stop. */
+#include "pipeline/pipeline.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "pipeline/commit.h"
+#include "pipeline/dead.h"
+#include "pipeline/graph.h"
+#include "pipeline/inlet.h"
+#include "pipeline/lane.h"
+#include "pipeline/services.h"
+#include "pipeline/slot.h"
+#include "pipeline/trace.h"
+
+static const char *const ledger_names[LEDGER_COLUMNS] = {"accepted", "copied",        "delivered",
+                                                         "filtered", "dead_lettered", "dropped"};
+static const char *const ledger_help[LEDGER_COLUMNS] = {
+    "Events that sources brought, since the data directory was made.",
+    "Further branches of events, made by fan-out; what was joined counts down.",
+    "Branches that a sink has taken.",
+    "Branches that ended on purpose.",
+    "Branches that went to the dead letters.",
+    "Branches that the pipeline file said to drop.",
+};
+
+static size_t cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) < 0)
+        return 1;
+    int n = CPU_COUNT(&set);
+    return n < 1 ? 1 : (size_t)n;
+}
+
+static int make_folder(const char *path, struct error *e)
+{
+    struct stat st;
+    if (mkdir(path, 0700) == 0)
+        return 0;
+    if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    if (errno == EEXIST)
+        errno = ENOTDIR;
+    return error_sys(e, errno, "data directory %s", path);
+}
+
+static int open_journal(struct pipeline *p, struct error *e)
+{
+    static const struct stream_kind *const kinds[] = {&queue_kind, NULL};
+    char *path = mem_format("%s/journal", p->plan->settings.data_dir);
+    char *note = mem_format("admin %s", p->plan->settings.admin);
+    const struct journal_options o = {
+        .path = path,
+        .bytes_max = p->plan->settings.journal_max.bytes,
+        .clock = p->clock,
+        .kinds = kinds,
+        .lock_note = note,
+    };
+    p->journal = journal_open(&o, e);
+    mem_free(path);
+    mem_free(note);
+    return p->journal ? 0 : -1;
+}
+
+static int open_stores(struct pipeline *p, struct error *e)
+{
+    const struct plan_settings *s = &p->plan->settings;
+    if (make_folder(s->data_dir, e) < 0 || open_journal(p, e) < 0)
+        return -1;
+    char *logs = mem_format("%s/logs", s->data_dir);
+    const struct logstore_options o = {.path = logs, .clock = p->clock};
+    p->logs = logstore_open(&o, e);
+    mem_free(logs);
+    if (!p->logs)
+        return -1;
+    if (!s->trace)
+        return 0;
+    char *trace = mem_format("%s/trace", s->data_dir);
+    p->trace = trace_open(trace, s->trace_max.bytes, e);
+    mem_free(trace);
+    return p->trace ? 0 : -1;
+}
+
+static weir_metric *figure(struct pipeline *p, int kind, const char *name, const char *help)
+{
+    const struct metric_key key = {kind, name, help, NULL, NULL, NULL};
+    return metrics_get(p->metrics, &key);
+}
+
+/* What was accepted and not on disk when an earlier run died was never told accepted: its source brings
+ * it again. It is taken off here, so that the sums are true. */
+static void settle_ledger(struct pipeline *p)
+{
+    int64_t columns[LEDGER_COLUMNS], in_flight = 0;
+    pipeline_ledger(p, columns, &in_flight);
+    int64_t owed = columns[LEDGER_ACCEPTED] + columns[LEDGER_COPIED];
+    for (int i = LEDGER_DELIVERED; i < LEDGER_COLUMNS; i++)
+        owed -= columns[i];
+    int64_t lost = owed - in_flight;
+    if (!lost)
+        return;
+    log_write(WEIR_INFO, NULL,
+              "%lld branches of events were in memory alone when the last run ended: taken off the "
+              "ledger, their sources bring them again",
+              (long long)lost);
+    struct journal_unit *u = journal_begin(p->journal);
+    unit_count(u, p->counters[LEDGER_ACCEPTED], -lost);
+    atomic_fetch_sub(&p->ledger[LEDGER_ACCEPTED], lost);
+    journal_submit(u, JOURNAL_LAZY, NULL, NULL);
+}
+
+static void make_figures(struct pipeline *p)
+{
+    for (int i = 0; i < LEDGER_COLUMNS; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "weir_ledger_%s_total", ledger_names[i]);
+        p->ledger_metrics[i] = figure(p, WEIR_COUNTER, name, ledger_help[i]);
+        (void)snprintf(name, sizeof name, "ledger/%s", ledger_names[i]);
+        p->counters[i] = journal_counter(p->journal, name);
+        atomic_store(&p->ledger[i], journal_counter_value(p->journal, p->counters[i]));
+    }
+    p->m_in_flight = figure(p, WEIR_GAUGE, "weir_ledger_in_flight",
+                            "Branches that wait or are under way, on disk and in memory.");
+    p->m_memory = figure(p, WEIR_GAUGE, "weir_memory_payload_bytes", "Payloads in memory.");
+    p->m_memory_peak =
+        figure(p, WEIR_GAUGE, "weir_memory_payload_peak_bytes", "The most there ever were.");
+    p->m_sync_failures =
+        figure(p, WEIR_GAUGE, "weir_journal_sync_failures", "Syncs of the journal that failed.");
+    p->m_journal_bytes =
+        figure(p, WEIR_GAUGE, "weir_journal_bytes", "Size of the journal on disk.");
+}
+
+static int make_workers(struct pipeline *p, struct error *e)
+{
+    int64_t wanted = p->plan->settings.workers;
+    p->worker_count = wanted > 0 ? (size_t)wanted : cpu_count();
+    p->workers = mem_new(p->worker_count * sizeof(struct worker *));
+    for (; p->worker_total < p->worker_count; p->worker_total++) {
+        p->workers[p->worker_total] = worker_new(p, p->worker_total, NULL, e);
+        if (!p->workers[p->worker_total])
+            return -1;
+    }
+    return 0;
+}
+
+struct pipeline *pipeline_new(struct plan *plan, struct service_tables *services,
+                              const struct clock *clock, struct error *e)
+{
+    struct pipeline *p = MEM_NEW(struct pipeline);
+    p->plan = plan;
+    p->clock = clock;
+    p->services = services;
+    p->env = (struct match_env){plan->settings.aws.account, plan->settings.aws.region};
+    p->budget.limit_bytes = plan->settings.memory.bytes;
+    p->metrics = metrics_new();
+    (void)pthread_mutex_init(&p->lock, NULL);
+    services->pipeline = p;
+    if (open_stores(p, e) < 0 || make_workers(p, e) < 0 || graph_build(p, e) < 0 ||
+        graph_order(p, e) < 0) {
+        pipeline_free(p);
+        return NULL;
+    }
+    p->dead = dead_letters_open(p, e);
+    if (!p->dead) {
+        pipeline_free(p);
+        return NULL;
+    }
+    make_figures(p);
+    return p;
+}
+
+/* ---- start ---- */
+
+static int start_failed(struct stage *s, const struct lane *l, struct error *e)
+{
+    int code = s->exit_code ? s->exit_code : EXIT_CONFIG;
+    if (document_errors(s->document))
+        return error_set(e, EXIT_CONFIG, "%s cannot start", s->name);
+    return error_set(e, code, "%s: %s", s->name, l->why[0] ? l->why : "the plugin cannot start");
+}
+
+static int stage_start(struct stage *s, struct error *e)
+{
+    const weir_component *c = s->component;
+    struct lane *first = s->lanes[0];
+    worker_enter(first->worker);
+    lane_enter(first, NULL, NULL);
+    weir_status status = c->start ? c->start(s->self, &first->host) : WEIR_OK;
+    lane_leave(first);
+    if (status != WEIR_OK)
+        return start_failed(s, first, e);
+    s->is_started = true;
+    for (size_t i = 0; i < s->lane_count && c->worker_start; i++) {
+        struct lane *l = s->lanes[i];
+        worker_enter(l->worker);
+        lane_enter(l, NULL, NULL);
+        status = c->worker_start(s->self, &l->host);
+        lane_leave(l);
+        if (status != WEIR_OK)
+            return start_failed(s, l, e);
+        l->is_worker_started = true;
+    }
+    return 0;
+}
+
+static void on_journal_wake(void *user)
+{
+    struct worker *w = user;
+    if (worker_current() == w)
+        worker_again(w);
+    else
+        loop_post(w->loop, &w->journal_wake);
+}
+
+static void on_begin(struct loop_task *t)
+{
+    struct worker *w = t->user;
+    struct pipeline *p = w->pipeline;
+    for (size_t i = 0; i < p->stage_count; i++) {
+        struct stage *s = p->stages[i];
+        if (s->inlet && inlet_worker(s->inlet) == w)
+            inlet_start(s->inlet);
+        for (size_t k = 0; s->role == ROLE_SOURCE && k < s->lane_count; k++)
+            if (s->lanes[k]->worker == w)
+                worker_due(s->lanes[k]);
+    }
+}
+
+static void on_nothing(struct loop_task *t)
+{
+    (void)t->user; /* it only ends the sleep: the round commits */
+}
+
+static void count_sources(struct pipeline *p)
+{
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (p->stages[i]->role == ROLE_SOURCE)
+            atomic_fetch_add(&p->sources_open, p->stages[i]->lane_count);
+}
+
+int pipeline_start(struct pipeline *p, struct error *e)
+{
+    count_sources(p);
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (stage_start(p->order[i], e) < 0)
+            break;
+    worker_enter(NULL);
+    if (e->code)
+        return -1;
+    p->is_inline = p->worker_count == 1;
+    if (p->is_inline) {
+        p->workers[0]->journal_wake = (struct loop_task){.fn = on_nothing, .user = p->workers[0]};
+        journal_set_wake(p->journal, on_journal_wake, p->workers[0]);
+    } else if (journal_start_thread(p->journal, e) < 0) {
+        return -1;
+    }
+    settle_ledger(p);
+    for (size_t i = 0; i < p->worker_total; i++) {
+        struct worker *w = p->workers[i];
+        w->begin = (struct loop_task){.fn = on_begin, .user = w};
+        loop_post(w->loop, &w->begin);
+        if (worker_start(w, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void pipeline_tick(struct pipeline *p)
+{
+    if (p->is_inline)
+        journal_tick(p->journal);
+    logstore_tick(p->logs);
+}
+
+/* ---- drain ---- */
+
+static void drain_lane(struct lane *l)
+{
+    const weir_component *c = l->stage->component;
+    for (size_t more = 1; c->drain && more;) {
+        struct batch *out = lane_birth_begin(l);
+        lane_enter(l, NULL, out);
+        weir_status s = c->drain(l->stage->self, &l->host, &out->pub);
+        lane_leave(l);
+        more = s >= WEIR_OK && s != WEIR_IDLE ? out->pub.count : 0;
+        lane_birth_end(l, out, s);
+    }
+}
+
+static void on_drain(struct loop_task *t)
+{
+    struct worker *w = t->user;
+    struct pipeline *p = w->pipeline;
+    w->is_drain_posted = false;
+    service_http_drain_worker(p, w);
+    for (size_t i = 0; i < p->stage_count; i++)
+        for (size_t k = 0; k < p->stages[i]->lane_count; k++)
+            if (p->stages[i]->role == ROLE_TRANSFORM && p->stages[i]->lanes[k]->worker == w)
+                drain_lane(p->stages[i]->lanes[k]);
+}
+
+void pipeline_drain(struct pipeline *p)
+{
+    atomic_store(&p->is_draining, true);
+    for (size_t i = 0; i < p->worker_total; i++) {
+        struct worker *w = p->workers[i];
+        if (atomic_exchange(&w->is_drain_posted, true))
+            continue;
+        w->drain = (struct loop_task){.fn = on_drain, .user = w};
+        loop_post(w->loop, &w->drain);
+    }
+}
+
+static bool sources_are_settled(const struct pipeline *p)
+{
+    for (size_t i = 0; i < p->stage_count; i++)
+        for (size_t k = 0; k < p->stages[i]->lane_count; k++)
+            if (atomic_load(&p->stages[i]->lanes[k]->open) > 0)
+                return false;
+    return atomic_load(&p->in_memory) == 0;
+}
+
+bool pipeline_is_drained(struct pipeline *p)
+{
+    if (!sources_are_settled(p))
+        return false;
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (p->stages[i]->inlet && !inlet_is_idle(p->stages[i]->inlet))
+            return false;
+    return true;
+}
+
+bool pipeline_is_finished(struct pipeline *p)
+{
+    if (atomic_load(&p->sources_open) || !sources_are_settled(p))
+        return false;
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (p->stages[i]->inlet && inlet_waiting(p->stages[i]->inlet))
+            return false;
+    return true;
+}
+
+/* ---- stop ---- */
+
+/* On the main thread, the workers' having ended: what they left is run to its end. */
+static void run_rest(struct pipeline *p)
+{
+    for (int round = 0; round < 4; round++) {
+        for (size_t i = 0; i < p->worker_total; i++) {
+            worker_enter(p->workers[i]);
+            (void)loop_round(p->workers[i]->loop, 0);
+        }
+        if (p->journal)
+            (void)journal_submit_wait(journal_begin(p->journal));
+    }
+}
+
+static void end_kept(struct pipeline *p)
+{
+    for (size_t i = 0; i < p->stage_count; i++)
+        for (size_t k = 0; k < p->stages[i]->lane_count; k++) {
+            struct lane *l = p->stages[i]->lanes[k];
+            worker_enter(l->worker);
+            while (l->kept) {
+                struct batch *b = l->kept;
+                transform_abandon_kept(l, b);
+            }
+        }
+}
+
+static void stage_stop(struct stage *s)
+{
+    const weir_component *c = s->component;
+    for (size_t i = s->lane_count; i-- > 0;) {
+        struct lane *l = s->lanes[i];
+        worker_enter(l->worker);
+        lane_forget(l);
+        lane_enter(l, NULL, NULL);
+        if (l->is_worker_started && c->worker_stop)
+            c->worker_stop(s->self, &l->host);
+        if (i == 0 && s->is_started && c->stop)
+            c->stop(s->self, &l->host);
+        lane_leave(l);
+    }
+    stage_run_endings(s);
+}
+
+static void stop_stages(struct pipeline *p)
+{
+    for (size_t i = 0; i < p->worker_total; i++) {
+        worker_enter(p->workers[i]);
+        http_client_free(p->workers[i]->http);
+        p->workers[i]->http = NULL;
+    }
+    end_kept(p);
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (p->stages[i]->inlet) {
+            worker_enter(inlet_worker(p->stages[i]->inlet));
+            inlet_abandon(p->stages[i]->inlet);
+        }
+    run_rest(p);
+    for (size_t i = p->stage_count; i-- > 0;)
+        if (p->order && p->order[i])
+            stage_stop(p->order[i]);
+    run_rest(p);
+}
+
+void pipeline_free(struct pipeline *p)
+{
+    if (!p)
+        return;
+    atomic_store(&p->is_draining, true);
+    for (size_t i = 0; i < p->worker_total; i++)
+        worker_join(p->workers[i]);
+    atomic_store(&p->is_stopping, true);
+    run_rest(p);
+    stop_stages(p);
+    worker_enter(NULL);
+    if (p->journal) {
+        journal_set_wake(p->journal, NULL, NULL);
+        journal_close(p->journal);
+    }
+    for (size_t i = 0; i < p->worker_total; i++) {
+        worker_enter(p->workers[i]);
+        (void)loop_round(p->workers[i]->loop, 0);
+    }
+    worker_enter(NULL);
+    graph_free(p);
+    p->journal = NULL;
+    for (size_t i = 0; i < p->worker_total; i++)
+        worker_free(p->workers[i]);
+    mem_free(p->workers);
+    dead_letters_free(p->dead);
+    logstore_close(p->logs);
+    trace_close(p->trace);
+    metrics_free(p->metrics);
+    (void)pthread_mutex_destroy(&p->lock);
+    p->services->pipeline = NULL;
+    mem_free(p);
+}
+
+/* ---- what others ask ---- */
+
+void stage_set_ready(struct stage *s, bool is_ready, const char *why)
+{
+    struct pipeline *p = s->pipeline;
+    bool was = atomic_exchange(&s->is_ready, is_ready);
+    (void)pthread_mutex_lock(&p->lock);
+    (void)snprintf(s->status, sizeof s->status, "%s", why ? why : "");
+    (void)pthread_mutex_unlock(&p->lock);
+    metric_set(s->m.ready, is_ready);
+    if (was != is_ready)
+        log_write(is_ready ? WEIR_INFO : WEIR_ERROR, s->name, "%s%s",
+                  is_ready ? "works again" : "does not work: ", why ? why : "");
+}
+
+int64_t pipeline_in_flight(struct pipeline *p)
+{
+    int64_t sum = atomic_load(&p->in_memory);
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (p->stages[i]->inlet)
+            sum += (int64_t)inlet_waiting(p->stages[i]->inlet);
+    return sum;
+}
+
+void pipeline_ledger(struct pipeline *p, int64_t columns[LEDGER_COLUMNS], int64_t *in_flight)
+{
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        columns[i] = atomic_load(&p->ledger[i]);
+    *in_flight = pipeline_in_flight(p);
+}
+
+void pipeline_refresh_metrics(struct pipeline *p)
+{
+    struct journal_health h;
+    int64_t columns[LEDGER_COLUMNS], in_flight;
+    pipeline_ledger(p, columns, &in_flight);
+    journal_health(p->journal, &h);
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        metric_set(p->ledger_metrics[i], (double)columns[i]);
+    metric_set(p->m_in_flight, (double)in_flight);
+    metric_set(p->m_memory, (double)atomic_load(&p->budget.used_bytes));
+    metric_set(p->m_memory_peak, (double)atomic_load(&p->budget.peak_bytes));
+    metric_set(p->m_sync_failures, (double)h.sync_failures);
+    metric_set(p->m_journal_bytes, (double)h.bytes_used);
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (p->stages[i]->inlet)
+            metric_set(p->stages[i]->m.in_flight, (double)inlet_waiting(p->stages[i]->inlet));
+}
+
+static void not_ready(struct buf *why, const char *stage, const char *text)
+{
+    buf_print(why, "%s{\"stage\":\"%s\",\"reason\":\"", why->len ? "," : "", stage);
+    for (; *text; text++) /* reasons may hold anything: keep the JSON plain */
+        buf_add_char(why,
+                     (unsigned char)*text < 0x20 || *text == '"' || *text == '\\' ? ' ' : *text);
+    buf_add_text(why, "\"}");
+}
+
+bool pipeline_is_ready(struct pipeline *p, struct buf *why)
+{
+    struct journal_health h;
+    journal_health(p->journal, &h);
+    if (h.is_failed)
+        not_ready(why, "journal", "the disk failed: nothing is accepted any more");
+    if (h.is_full)
+        not_ready(why, "journal", "the disk is full: nothing is accepted until there is room");
+    if (atomic_load(&p->is_draining))
+        not_ready(why, "weir", "stopping");
+    (void)pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (!atomic_load(&p->stages[i]->is_ready))
+            not_ready(why, p->stages[i]->name, p->stages[i]->status);
+    (void)pthread_mutex_unlock(&p->lock);
+    return why->len == 0;
+}
+
+/* ---- check ---- */
+
+static void check_where(struct plan *plan, const struct service_tables *t,
+                        const struct plan_stage *stage)
+{
+    for (size_t i = 0; i < stage->input_count; i++) {
+        const struct plan_edge *edge = &stage->inputs[i];
+        struct match_error e = {{0}, 0};
+        if (!edge->where.len)
+            continue;
+        struct match_set *set = match_set_new(&t->env);
+        if (match_add(set, (weir_str){edge->where.ptr, edge->where.len}, &e) != WEIR_OK)
+            diag_add_at(plan->document, DIAG_ERROR, edge->where_node, e.at, NULL,
+                        "the pattern is not valid: %s", e.reason);
+        match_set_free(set);
+    }
+}
+
+static void check_stage(struct plan *plan, const struct service_tables *t, struct plan_stage *ps)
+{
+    struct stage s = {.document = plan->document, .plan = ps, .component = ps->component};
+    struct lane *lanes[1];
+    struct worker nowhere = {0};
+    s.name = ps->name;
+    s.role = ps->role;
+    s.self = ps->state;
+    s.lane_count = 1;
+    s.lanes = lanes;
+    lanes[0] = lane_new(&s, &nowhere);
+    size_t before = document_errors(plan->document);
+    lane_enter(lanes[0], NULL, NULL);
+    weir_status status =
+        ps->component->check ? ps->component->check(ps->state, &lanes[0]->host) : WEIR_OK;
+    lane_leave(lanes[0]);
+    if (status != WEIR_OK && document_errors(plan->document) == before)
+        diag_add(plan->document, DIAG_ERROR, ps->name_node, NULL, "%s",
+                 lanes[0]->why[0] ? lanes[0]->why : "the plugin refuses this configuration");
+    stage_run_endings(&s);
+    lane_free(lanes[0]);
+    check_where(plan, t, ps);
+}
+
+bool pipeline_check(struct plan *plan, struct service_tables *services)
+{
+    size_t before = document_errors(plan->document);
+    for (size_t i = 0; i < plan->stage_count; i++)
+        check_stage(plan, services, plan->stages[i]);
+    return document_errors(plan->document) == before;
+}

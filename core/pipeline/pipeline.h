@@ -1,0 +1,74 @@
+/* pipeline/pipeline.h: a plan made to run: stages, workers, journal; start, drain, stop. */
+#pragma once
+#include "base/metrics.h"
+#include "config/plan.h"
+#include "journal/journal.h"
+#include "journal/logstore.h"
+#include "journal/queue.h"
+#include "pipeline/payload.h"
+#include "pipeline/stage.h"
+#include "pipeline/worker.h"
+
+struct trace;
+
+struct service_tables; /* services.c */
+
+struct pipeline {
+    struct plan *plan;
+    const struct clock *clock;
+    struct metrics *metrics;
+    struct journal *journal;
+    struct logstore *logs;
+    struct trace *trace;
+    struct budget budget;
+    struct match_env env;
+    struct stage **stages; /* in the plan's order */
+    size_t stage_count;
+    struct worker *
+        *workers; /* the first worker_count share the work; then threads of blocking ones */
+    size_t worker_count, worker_total;
+    struct service_tables *services;
+    struct weir_http_listener *listeners;
+    struct dead_letters *dead; /* queues that keep what failed, by name */
+    uint32_t counters[LEDGER_COLUMNS];
+    _Atomic int64_t ledger[LEDGER_COLUMNS]; /* since the data directory was made */
+    _Atomic int64_t in_memory;              /* branches that only memory holds */
+    weir_metric *ledger_metrics[LEDGER_COLUMNS];
+    weir_metric *m_in_flight, *m_memory, *m_memory_peak, *m_sync_failures, *m_journal_bytes;
+    _Atomic bool is_draining; /* sources are not called any more */
+    _Atomic bool is_stopping;
+    _Atomic size_t sources_open; /* sources that have not ended */
+    void (*on_end)(void *user);  /* any thread: all sources ended and everything is settled */
+    void *on_end_user;
+    pthread_mutex_t lock; /* of the stages' status texts */
+    struct stage **order; /* of starting */
+    bool is_inline;       /* the one worker commits */
+};
+
+/* Stages' start order is the plan's, offerers of services first. NULL with the reason: nothing is left
+ * running. `component_places` errors are told as diagnostics of the plan's document (exit 78). */
+struct pipeline *pipeline_new(struct plan *plan, struct service_tables *services,
+                              const struct clock *clock, struct error *e);
+int pipeline_start(struct pipeline *p, struct error *e);
+void pipeline_tick(struct pipeline *p);        /* some times a second, from the main thread */
+bool pipeline_is_drained(struct pipeline *p);  /* nothing but what waits on disk */
+bool pipeline_is_finished(struct pipeline *p); /* sources ended and nothing waits anywhere */
+void pipeline_drain(struct pipeline *p);       /* sources stop; poll pipeline_is_drained */
+void pipeline_free(struct pipeline *p);        /* stops what was started */
+
+/* `check` of every component, with the host's services; false: diagnostics were added. Needs no
+ * journal and starts nothing. */
+bool pipeline_check(struct plan *plan, struct service_tables *services);
+
+int64_t pipeline_in_flight(struct pipeline *p);
+void pipeline_refresh_metrics(struct pipeline *p); /* gauges that are computed on demand */
+bool pipeline_is_ready(struct pipeline *p, struct buf *why); /* JSON of what is not */
+void pipeline_ledger(struct pipeline *p, int64_t columns[LEDGER_COLUMNS], int64_t *in_flight);
+
+/* Services of the host: made before the plan, whose options they fill. */
+struct service_tables *service_tables_new(void);
+void service_tables_free(struct service_tables *t);
+void service_tables_plan(struct service_tables *t, const struct plan *plan);
+const void *service_one(void *user, const weir_option *row, const struct node *at);
+void service_many(void *user, const weir_option *row, weir_services *out);
+void service_http_drain_worker(struct pipeline *p, const struct worker *w);

@@ -1,0 +1,348 @@
+/* pipeline/service_http.c: weir.http_server/1 and weir.http_client/1 for plugins. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/http_server.h"
+#include "pipeline/inlet.h"
+#include "pipeline/services.h"
+#include "pipeline/slot.h"
+
+struct weir_http_listener {
+    struct weir_http_listener *next; /* of the pipeline */
+    struct stage *stage;
+    struct http_server **servers; /* one a lane */
+    size_t count;
+    char address[128];
+};
+
+struct route_arg {
+    weir_http_route route;
+    struct lane *lane;
+};
+
+static weir_payload *body_alloc(void *user, size_t n, char **data)
+{
+    struct pipeline *p = user;
+    return payload_new(&p->budget, n, data);
+}
+
+static void body_unref(void *user, weir_payload *p)
+{
+    payload_unref(p);
+}
+
+static void refuse_call(struct http_request *r, const struct lane *l, weir_status s)
+{
+    const char *why = l->why[0] ? l->why : "the request was refused";
+    if (s == WEIR_E_REJECT)
+        http_problem(r, 400, why, 0);
+    else
+        http_problem(r, 503, l->why[0] ? why : "there is no room for events now", 1);
+}
+
+static void on_request(void *user, struct http_request *r)
+{
+    const struct route_arg *arg = r->route_arg;
+    struct lane *l = user;
+    r->user = l;
+    struct batch *out = lane_birth_begin(l);
+    lane_enter(l, NULL, out);
+    weir_status s =
+        arg->route.request(l->stage->self, &l->host, &r->call, arg->route.arg, &out->pub);
+    bool is_short = l->is_short;
+    lane_leave(l);
+    if (is_short && s == WEIR_OK)
+        s = WEIR_E_RETRY;
+    lane_birth_end(l, out, s);
+    if (s < WEIR_OK)
+        refuse_call(r, l, s);
+}
+
+/* Requests that bring nothing are always let in. */
+static int on_admit(void *user, const struct http_request *head)
+{
+    struct lane *l = user;
+    const char *method = head->call.method;
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0)
+        return 0;
+    return lane_may_run(l) ? 0 : 503;
+}
+
+static void listener_end(void *arg)
+{
+    struct weir_http_listener *at = arg;
+    struct weir_http_listener **link = &at->stage->pipeline->listeners;
+    while (*link && *link != at)
+        link = &(*link)->next;
+    if (*link)
+        *link = at->next;
+    for (size_t i = 0; i < at->count; i++)
+        http_server_free(at->servers[i]);
+    mem_free(at->servers);
+    mem_free(at);
+}
+
+static weir_status listen_on(const weir_http_server *s, const weir_http_listen *how,
+                             weir_http_listener **listener)
+{
+    struct lane *l = service_lane("weir.http_server/1");
+    struct stage *stage = l->stage;
+    struct error e = {0};
+    struct weir_http_listener *at = MEM_NEW(struct weir_http_listener);
+    at->stage = stage;
+    at->servers = mem_new(stage->lane_count * sizeof(struct http_server *));
+    (void)snprintf(at->address, sizeof at->address, "%s", how->address);
+    struct http_server_settings settings = {
+        .is_shared = stage->lane_count > 1,
+        .bodies = {body_alloc, body_unref, stage->pipeline},
+        .body_max = how->body_max.bytes,
+        .request_timeout_ns = how->timeout.ns,
+        .request = on_request,
+        .admit = stage->role == ROLE_SOURCE ? on_admit : NULL,
+    };
+    for (; at->count < stage->lane_count; at->count++) {
+        settings.user = stage->lanes[at->count];
+        settings.address = at->address; /* the first one finds the port that port 0 means */
+        at->servers[at->count] =
+            http_server_new(stage->lanes[at->count]->worker->loop, &settings, &e);
+        if (!at->servers[at->count])
+            break;
+        http_server_address(at->servers[at->count], at->address, sizeof at->address);
+    }
+    at->next = stage->pipeline->listeners;
+    stage->pipeline->listeners = at;
+    service_at_end(stage, listener_end, at);
+    if (e.code) {
+        stage->exit_code = e.code;
+        return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
+    }
+    log_write(WEIR_INFO, stage->name, "listening on http://%s", at->address);
+    *listener = at;
+    return WEIR_OK;
+}
+
+static weir_status route(const weir_http_server *s, weir_http_listener *at,
+                         const weir_http_route *r)
+{
+    struct lane *l = service_lane("weir.http_server/1");
+    struct error e = {0};
+    struct route_arg *arg = arena_take(&l->keep, sizeof *arg);
+    arg->route = *r;
+    for (size_t i = 0; i < at->count; i++)
+        if (http_server_route(at->servers[i], r->pattern, arg, &e) < 0)
+            return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
+    return WEIR_OK;
+}
+
+struct late_answer {       /* from another thread */
+    struct loop_task task; /* first */
+    struct http_request *request;
+    struct http_answer answer;
+    struct arena texts;
+};
+
+static void on_late(struct loop_task *t)
+{
+    struct late_answer *late = t->user;
+    http_answer(late->request, &late->answer);
+    arena_fini(&late->texts);
+    mem_free(late);
+}
+
+static weir_str copied(struct arena *a, weir_str s)
+{
+    return (weir_str){arena_copy(a, s.ptr, s.len), s.len};
+}
+
+static void answer_late(struct lane *l, struct http_request *r, const struct http_answer *a)
+{
+    struct late_answer *late = MEM_NEW(struct late_answer);
+    arena_init(&late->texts);
+    late->task = (struct loop_task){.fn = on_late, .user = late};
+    late->request = r;
+    late->answer = *a;
+    late->answer.content_type = a->content_type ? arena_text(&late->texts, a->content_type) : NULL;
+    late->answer.text = copied(&late->texts, a->text);
+    weir_attr *headers = arena_take(&late->texts, a->headers.count * sizeof *headers + 1);
+    for (size_t i = 0; i < a->headers.count; i++)
+        headers[i] = (weir_attr){copied(&late->texts, a->headers.items[i].key),
+                                 copied(&late->texts, a->headers.items[i].value)};
+    late->answer.headers.items = headers;
+    loop_post(l->worker->loop, &late->task);
+}
+
+static void answer(const weir_http_server *s, weir_http_call *take, const weir_http_answer *a)
+{
+    struct http_request *r = (struct http_request *)take;
+    struct lane *l = r->user;
+    const struct http_answer out = {a->status, a->content_type, a->headers, a->text, a->take};
+    if (worker_current() == l->worker)
+        http_answer(r, &out);
+    else
+        answer_late(l, r, &out);
+}
+
+void service_http_server_init(struct service_tables *t)
+{
+    t->http_server = (weir_http_server){WEIR_OFFER(WEIR_HTTP_SERVER), listen_on, route, answer};
+}
+
+/* Called on each worker. */
+void service_http_drain_worker(struct pipeline *p, const struct worker *w)
+{
+    for (struct weir_http_listener *at = p->listeners; at; at = at->next)
+        for (size_t i = 0; i < at->count; i++)
+            if (at->stage->lanes[i]->worker == w && at->stage->role == ROLE_SOURCE)
+                http_server_drain(at->servers[i]);
+}
+
+/* ---- the client ---- */
+
+struct fetch {
+    struct lane *lane;
+    const weir_batch *batch;
+    const void *arg;
+    weir_payload *body;
+    weir_status (*judge)(void *self, const weir_host *h, const weir_http_reply *reply,
+                         const void *arg, weir_batch *out);
+};
+
+static weir_status judge_status(const weir_http_reply *r)
+{
+    if (r->error || r->status == 408 || r->status == 429 || r->status >= 500)
+        return WEIR_E_RETRY;
+    return r->status >= 200 && r->status < 300 ? WEIR_OK : WEIR_E_REJECT;
+}
+
+static void say_why(struct lane *l, const weir_http_reply *r)
+{
+    if (l->why[0])
+        return;
+    if (r->error)
+        (void)snprintf(l->why, sizeof l->why, "%s", r->error);
+    else
+        (void)snprintf(l->why, sizeof l->why, "HTTP status %d: %.*s", r->status,
+                       (int)(r->body->len < 160 ? r->body->len : 160), r->body->ptr);
+}
+
+static void fetch_done(void *user, const struct http_fetch_result *result)
+{
+    struct fetch *f = user;
+    struct lane *l = f->lane;
+    weir_http_reply reply = {result->status, NULL, result->headers, result->error};
+    bool has_out = l->stage->role != ROLE_SINK;
+    reply.body = payload_copy(&l->stage->pipeline->budget, result->body.ptr, result->body.len);
+    struct batch *out = has_out ? lane_birth_begin(l) : NULL;
+    weir_status s = WEIR_E_RETRY;
+    lane_enter(l, NULL, out);
+    if (reply.body)
+        s = f->judge ? f->judge(l->stage->self, &l->host, &reply, f->arg, out ? &out->pub : NULL)
+                     : judge_status(&reply);
+    if (reply.body && s < WEIR_OK)
+        say_why(l, &reply);
+    if (f->batch)
+        l->host.done(&l->host, f->batch, s);
+    lane_leave(l);
+    if (out)
+        lane_birth_end(l, out, s);
+    payload_unref(reply.body);
+    payload_unref(f->body);
+    mem_free(f);
+}
+
+static struct http_client *client_of(struct lane *l, struct error *e)
+{
+    struct worker *w = l->worker;
+    if (!w->http)
+        w->http = http_client_new(w->loop, e);
+    return w->http;
+}
+
+static struct http_fetch fetch_of(struct lane *l, const weir_http_request *r)
+{
+    struct http_fetch f = {
+        .method = r->method ? r->method
+                  : r->take ? "POST"
+                            : "GET",
+        .url = r->url,
+        .timeout_ns = r->timeout.ns,
+    };
+    weir_attr *headers = arena_take(&l->scratch, (r->headers.count + 2) * sizeof *headers);
+    size_t n = 0;
+    for (; n < r->headers.count; n++)
+        headers[n] = r->headers.items[n];
+    if (r->content_type)
+        headers[n++] = (weir_attr){weir_text("Content-Type"), weir_text(r->content_type)};
+    if (r->bearer) {
+        weir_str token = l->host.secret(&l->host, r->bearer);
+        char *text = arena_format(&l->scratch, "Bearer %.*s", (int)token.len, token.ptr);
+        headers[n++] = (weir_attr){weir_text("Authorization"), weir_text(text)};
+    }
+    f.headers = (weir_pairs){n, headers};
+    if (r->take)
+        f.body = (weir_str){r->take->ptr, r->take->len};
+    return f;
+}
+
+static weir_status send_request(const weir_http_client *c, const weir_http_request *r)
+{
+    struct lane *l = service_lane("weir.http_client/1");
+    struct error e = {0};
+    struct http_client *client = client_of(l, &e);
+    struct http_fetch f = fetch_of(l, r);
+    struct fetch *job = MEM_NEW(struct fetch);
+    *job = (struct fetch){l, r->batch, r->arg, r->take, r->judge};
+    f.done = fetch_done;
+    f.user = job;
+    if (client && !l->is_short && http_client_fetch(client, &f, &e) == 0)
+        return WEIR_PENDING;
+    payload_unref(r->take);
+    mem_free(job);
+    return l->is_short ? WEIR_E_RETRY : l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
+}
+
+struct waited {
+    struct lane *lane;
+    weir_http_reply *reply;
+};
+
+static void waited_done(void *user, const struct http_fetch_result *result)
+{
+    struct waited *w = user;
+    struct lane *l = w->lane;
+    weir_attr *headers = arena_take(&l->scratch, result->headers.count * sizeof *headers + 1);
+    for (size_t i = 0; i < result->headers.count; i++)
+        headers[i] = (weir_attr){copied(&l->scratch, result->headers.items[i].key),
+                                 copied(&l->scratch, result->headers.items[i].value)};
+    w->reply = arena_take(&l->scratch, sizeof *w->reply);
+    w->reply->status = result->status;
+    w->reply->headers = (weir_pairs){result->headers.count, headers};
+    w->reply->error = result->error ? arena_text(&l->scratch, result->error) : NULL;
+    w->reply->body = payload_copy(&l->stage->pipeline->budget, result->body.ptr, result->body.len);
+    if (w->reply->body)
+        MEM_PUSH(l->held, l->held_count, l->held_cap) = w->reply->body;
+}
+
+static weir_status fetch_waiting(const weir_http_client *c, const weir_http_request *r,
+                                 const weir_http_reply **reply)
+{
+    struct lane *l = service_lane("weir.http_client/1");
+    struct error e = {0};
+    struct waited w = {l, NULL};
+    struct http_fetch f = fetch_of(l, r);
+    f.done = waited_done;
+    f.user = &w;
+    int failed = http_fetch_wait(&f, &e);
+    payload_unref(r->take);
+    if (failed || !w.reply || !w.reply->body)
+        return l->host.fail(&l->host, WEIR_E_RETRY, 0, "%s", failed ? e.text : "no memory");
+    *reply = w.reply;
+    return judge_status(w.reply);
+}
+
+void service_http_client_init(struct service_tables *t)
+{
+    t->http_client = (weir_http_client){WEIR_OFFER(WEIR_HTTP_CLIENT), send_request, fetch_waiting};
+}

@@ -1,0 +1,143 @@
+/* pipeline/service_match.c: weir.match/1 and weir.shape/1: patterns and shapes for plugins. */
+#include "base/mem.h"
+#include "pipeline/services.h"
+
+struct weir_match_set {
+    struct match_set *set;
+    bool is_sealed;
+    size_t lanes;
+    struct match_ctx **ctx; /* one a worker, made by its first test */
+};
+
+static void set_free(void *arg)
+{
+    struct weir_match_set *s = arg;
+    for (size_t i = 0; i < s->lanes; i++)
+        match_ctx_free(s->ctx[i]);
+    match_set_free(s->set);
+    mem_free(s->ctx);
+    mem_free(s);
+}
+
+static weir_match_set *set_new(const weir_match *m)
+{
+    struct lane *l = service_lane("weir.match/1");
+    struct weir_match_set *s = MEM_NEW(struct weir_match_set);
+    s->set = match_set_new(&service_tables_of(&m->base)->env);
+    s->lanes = l->stage->pipeline ? l->stage->pipeline->worker_total + 1 : 1;
+    s->ctx = mem_new(s->lanes * sizeof(struct match_ctx *));
+    service_at_end(l->stage, set_free, s);
+    return s;
+}
+
+static weir_status set_add(const weir_match *m, weir_match_set *s, const weir_json *pattern)
+{
+    struct lane *l = service_lane("weir.match/1");
+    struct match_error e = {{0}, 0};
+    weir_str text = {pattern->ptr, pattern->len};
+    if (match_add(s->set, text, &e) == WEIR_OK)
+        return WEIR_OK;
+    return l->host.refuse(&l->host, pattern, e.at, "the pattern is not valid: %s", e.reason);
+}
+
+static struct match_ctx *ctx_of(weir_match_set *s, const struct lane *l)
+{
+    size_t i = l->worker ? l->worker->index : 0;
+    if (!s->ctx[i])
+        s->ctx[i] = match_ctx_new(s->set);
+    return s->ctx[i];
+}
+
+static size_t set_test(const weir_match *m, const weir_match_set *set, const weir_event *ev,
+                       const uint32_t **hits)
+{
+    union {
+        const weir_match_set *in;
+        weir_match_set *out;
+    } same = {set};
+    struct lane *l = service_lane("weir.match/1");
+    bool is_json = payload_is_json(ev->body);
+    size_t n = match_event(ctx_of(same.out, l), ev, is_json ? MATCH_KNOWN_GOOD : 0, hits);
+    return n == SIZE_MAX ? 0 : n;
+}
+
+static weir_str set_explain(const weir_match *m, const weir_match_set *set, uint32_t n,
+                            const weir_event *ev)
+{
+    struct lane *l = service_lane("weir.match/1");
+    struct buf text = {0};
+    match_explain(set->set, n, ev, &text);
+    weir_str copy = {arena_copy(&l->scratch, text.ptr, text.len), text.len};
+    buf_fini(&text);
+    return copy;
+}
+
+void service_match_init(struct service_tables *t)
+{
+    t->match = (weir_match){WEIR_OFFER(WEIR_MATCH), set_new, set_add, set_test, set_explain};
+}
+
+/* ---- shapes ---- */
+
+static void shape_end(void *arg)
+{
+    shape_free(arg);
+}
+
+static weir_status compile(const weir_shapes *s, const char *const *path, const weir_pairs *paths,
+                           const char *const *text, weir_shape **shape)
+{
+    struct lane *l = service_lane("weir.shape/1");
+    struct error e = {0};
+    int which = 0;
+    const struct match_env *env = &service_tables_of(&s->base)->env;
+    static const weir_pairs none;
+    struct shape *made =
+        shape_new(env, path ? *path : NULL, paths ? paths : &none, text ? *text : NULL, &e, &which);
+    if (!made) {
+        const void *member = which == 0   ? (const void *)path
+                             : which == 1 ? (const void *)paths
+                                          : (const void *)text;
+        return l->host.refuse(&l->host, member, 0, "%s", e.text);
+    }
+    service_at_end(l->stage, shape_end, made);
+    *shape = (weir_shape *)made;
+    return WEIR_OK;
+}
+
+static weir_payload *from_text(struct lane *l, const struct buf *text)
+{
+    char *data = NULL;
+    weir_payload *p = l->host.alloc(&l->host, text->len, &data);
+    if (p && text->len)
+        memcpy(data, text->ptr, text->len);
+    return p;
+}
+
+static weir_payload *apply(const weir_shapes *s, const weir_shape *shape, const weir_event *ev,
+                           const char *rule)
+{
+    struct lane *l = service_lane("weir.shape/1");
+    struct buf text = {0};
+    shape_apply((const struct shape *)shape, ev, rule, l->host.now(&l->host), &text);
+    weir_payload *p = from_text(l, &text);
+    buf_fini(&text);
+    return p;
+}
+
+static weir_payload *envelope(const weir_shapes *s, const weir_event *ev)
+{
+    struct lane *l = service_lane("weir.shape/1");
+    struct buf *text = &l->worker->text;
+    text->len = 0;
+    match_envelope(&service_tables_of(&s->base)->env, ev, text);
+    weir_payload *p = from_text(l, text);
+    if (p && payload_is_json(ev->body))
+        payload_set_json(p);
+    return p;
+}
+
+void service_shape_init(struct service_tables *t)
+{
+    t->shape = (weir_shapes){WEIR_OFFER(WEIR_SHAPE), compile, apply, envelope};
+}

@@ -1,0 +1,107 @@
+/* pipeline/services.c: the services that the host offers, and how the rows that need one are filled. */
+#include "pipeline/services.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+struct lane *service_lane(const char *service)
+{
+    struct lane *l = lane_current();
+    if (l)
+        return l;
+    log_write(WEIR_ERROR, NULL, "a plugin called %s outside of its callbacks", service);
+    abort();
+}
+
+struct ending {
+    struct ending *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+void service_at_end(struct stage *s, void (*fn)(void *arg), void *arg)
+{
+    struct ending *e = MEM_NEW(struct ending);
+    *e = (struct ending){s->endings, fn, arg};
+    s->endings = e;
+}
+
+void stage_run_endings(struct stage *s)
+{
+    while (s->endings) {
+        struct ending *e = s->endings;
+        s->endings = e->next;
+        e->fn(e->arg);
+        mem_free(e);
+    }
+}
+
+struct service_tables *service_tables_new(void)
+{
+    struct service_tables *t = MEM_NEW(struct service_tables);
+    service_match_init(t);
+    service_json_init(t);
+    service_schema_init(t);
+    service_shape_init(t);
+    service_queue_init(t);
+    service_http_server_init(t);
+    service_http_client_init(t);
+    service_logs_init(t);
+    service_metrics_init(t);
+    t->about = (weir_pipeline){.base = WEIR_OFFER(WEIR_PIPELINE)};
+    const weir_service *all[] = {&t->match.base,
+                                 &t->json.base,
+                                 &t->schema.base,
+                                 &t->shape.base,
+                                 &t->queue.base,
+                                 &t->http_server.base,
+                                 &t->http_client.base,
+                                 &t->logs.base,
+                                 &t->metrics.base,
+                                 &t->about.base,
+                                 NULL};
+    memcpy(t->all, all, sizeof all);
+    weir_service *bases[] = {&t->match.base,       &t->json.base,  &t->schema.base,
+                             &t->shape.base,       &t->queue.base, &t->http_server.base,
+                             &t->http_client.base, &t->logs.base,  &t->metrics.base,
+                             &t->about.base};
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++)
+        bases[i]->self = t;
+    return t;
+}
+
+void service_tables_free(struct service_tables *t)
+{
+    mem_free(t);
+}
+
+void service_tables_plan(struct service_tables *t, const struct plan *plan)
+{
+    const struct plan_settings *s = &plan->settings;
+    t->env = (struct match_env){s->aws.account, s->aws.region};
+    t->about.folder = document_folder(plan->document);
+    t->about.data_dir = s->data_dir;
+    t->about.region = s->aws.region;
+    t->about.account = s->aws.account;
+}
+
+const void *service_one(void *user, const weir_option *row, const struct node *at)
+{
+    const struct service_tables *t = user;
+    for (const weir_service *const *s = t->all; *s; s++)
+        if (strcmp((*s)->id, row->name) == 0 && (*s)->size >= row->item_size)
+            return *s;
+    return NULL;
+}
+
+void service_many(void *user, const weir_option *row, weir_services *out)
+{
+    const struct service_tables *t = user;
+    *out = (weir_services){0};
+    for (const weir_service *const *s = t->all; *s; s++)
+        if (strcmp((*s)->id, row->name) == 0 && (*s)->size >= row->item_size)
+            *out = (weir_services){1, (const void *const *)s};
+}

@@ -1,0 +1,50 @@
+/* pipeline/services.h: the services that the host offers, one file each. */
+#pragma once
+#include <weir/http_client.h>
+#include <weir/http_server.h>
+#include <weir/json.h>
+#include <weir/logs.h>
+#include <weir/match.h>
+#include <weir/metrics.h>
+#include <weir/pipeline.h>
+#include <weir/queue.h>
+#include <weir/schema.h>
+#include <weir/shape.h>
+
+#include "pipeline/lane.h"
+#include "pipeline/pipeline.h"
+
+struct service_tables {
+    struct pipeline *pipeline; /* NULL: for check only */
+    struct match_env env;
+    weir_match match;
+    weir_jsons json;
+    weir_schemas schema;
+    weir_shapes shape;
+    weir_queues queue;
+    weir_http_server http_server;
+    weir_http_client http_client;
+    weir_logs logs;
+    weir_metrics metrics;
+    weir_pipeline about;
+    const weir_service *all[11]; /* ends with NULL */
+};
+
+void service_match_init(struct service_tables *t);
+void service_json_init(struct service_tables *t);
+void service_schema_init(struct service_tables *t);
+void service_shape_init(struct service_tables *t);
+void service_queue_init(struct service_tables *t);
+void service_http_server_init(struct service_tables *t);
+void service_http_client_init(struct service_tables *t);
+void service_logs_init(struct service_tables *t);
+void service_metrics_init(struct service_tables *t);
+
+static inline struct service_tables *service_tables_of(const weir_service *base)
+{
+    return base->self;
+}
+/* The lane whose callback calls; ends the process if a plugin calls from elsewhere. */
+struct lane *service_lane(const char *service);
+/* fn(arg) when the stage is freed, last in first out. */
+void service_at_end(struct stage *s, void (*fn)(void *arg), void *arg);

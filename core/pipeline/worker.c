@@ -1,0 +1,239 @@
+/* pipeline/worker.c: a thread with a loop, and what its rounds gather. */
+#include "pipeline/worker.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "pipeline/commit.h"
+#include "pipeline/lane.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/slot.h"
+#include "pipeline/trace.h"
+
+static _Thread_local struct worker *current;
+
+struct worker *worker_current(void)
+{
+    return current;
+}
+
+void worker_enter(struct worker *w)
+{
+    current = w;
+}
+
+static void on_again(struct loop_task *t)
+{
+    struct worker *w = t->user;
+    w->is_again_posted = false;
+}
+
+void worker_again(struct worker *w)
+{
+    if (w->is_again_posted)
+        return;
+    w->is_again_posted = true;
+    loop_post(w->loop, &w->again);
+}
+
+static void on_round(struct loop_hook *h)
+{
+    worker_round(h->user);
+}
+
+struct worker *worker_new(struct pipeline *p, size_t index, const char *name, struct error *e)
+{
+    struct worker *w = MEM_NEW(struct worker);
+    w->pipeline = p;
+    w->index = index;
+    w->name = name;
+    w->loop = loop_new(p->clock);
+    if (!w->loop) {
+        mem_free(w);
+        (void)error_set(e, EXIT_IO, "a worker's event loop cannot be made: too many open files?");
+        return NULL;
+    }
+    w->lanes_due_end = &w->lanes_due;
+    w->settled_end = &w->settled;
+    w->again.fn = on_again;
+    w->again.user = w;
+    w->hook.fn = on_round;
+    w->hook.user = w;
+    loop_hook_add(w->loop, &w->hook);
+    return w;
+}
+
+void worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    struct worker *before = current;
+    current = w;
+    commit_fini(w);
+    http_client_free(w->http);
+    loop_free(w->loop);
+    while (w->free_batches) {
+        struct batch *next = w->free_batches->next;
+        mem_free(w->free_batches->events);
+        mem_free(w->free_batches);
+        w->free_batches = next;
+    }
+    while (w->free_tickets) {
+        struct ticket *next = w->free_tickets->next;
+        mem_free(w->free_tickets);
+        w->free_tickets = next;
+    }
+    block_pool_fini(&w->blocks);
+    mem_free(w->by_port);
+    mem_free(w->ports_used);
+    buf_fini(&w->trace);
+    buf_fini(&w->text);
+    current = before == w ? NULL : before;
+    mem_free(w);
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    current = w;
+    loop_run(w->loop);
+    current = NULL;
+    return NULL;
+}
+
+int worker_start(struct worker *w, struct error *e)
+{
+    sigset_t all, before;
+    pthread_attr_t attr;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, 1 << 20);
+    int failed = pthread_create(&w->thread, &attr, worker_main, w);
+    (void)pthread_attr_destroy(&attr);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed)
+        return error_sys(e, failed, "a worker's thread");
+    w->has_thread = true;
+    return 0;
+}
+
+void worker_join(struct worker *w)
+{
+    if (!w->has_thread)
+        return;
+    loop_stop(w->loop);
+    (void)pthread_join(w->thread, NULL);
+    w->has_thread = false;
+}
+
+void worker_due(struct lane *l)
+{
+    struct worker *w = l->worker;
+    if (l->is_due)
+        return;
+    l->is_due = true;
+    l->next_due = NULL;
+    *w->lanes_due_end = l;
+    w->lanes_due_end = &l->next_due;
+    worker_again(w);
+}
+
+static void run_due(struct worker *w)
+{
+    struct lane *l = w->lanes_due;
+    w->lanes_due = NULL;
+    w->lanes_due_end = &w->lanes_due;
+    while (l) {
+        struct lane *next = l->next_due;
+        l->is_due = false;
+        lane_run(l);
+        l = next;
+    }
+}
+
+struct settle_task {
+    struct loop_task task; /* first */
+    struct ticket *ticket;
+};
+
+static void settle_push(struct worker *w, struct ticket *t)
+{
+    t->next = NULL;
+    *w->settled_end = t;
+    w->settled_end = &t->next;
+}
+
+static void on_settle(struct loop_task *task)
+{
+    struct settle_task *s = task->user;
+    settle_push(s->ticket->lane->worker, s->ticket);
+    mem_free(s);
+}
+
+void worker_settle(struct ticket *t)
+{
+    struct worker *w = t->lane->worker;
+    if (w == current) {
+        settle_push(w, t);
+        worker_again(w);
+        return;
+    }
+    struct settle_task *s = MEM_NEW(struct settle_task);
+    s->ticket = t;
+    s->task.fn = on_settle;
+    s->task.user = s;
+    loop_post(w->loop, &s->task);
+}
+
+static void run_settled(struct worker *w)
+{
+    struct ticket *t = w->settled;
+    w->settled = NULL;
+    w->settled_end = &w->settled;
+    while (t) {
+        struct ticket *next = t->next;
+        lane_settle(t->lane, t);
+        t = next;
+    }
+}
+
+static void run_gathered(struct worker *w)
+{
+    while (w->gathering) {
+        struct lane *l = w->gathering;
+        w->gathering = l->next_gathering;
+        l->is_gathering = false;
+        lane_flush(l);
+    }
+}
+
+void worker_count(struct worker *w, int column, int64_t n)
+{
+    w->ledger[column] += n;
+}
+
+int64_t worker_now(struct worker *w)
+{
+    if (!w->now_wall_ns)
+        w->now_wall_ns = clock_wall(w->pipeline->clock);
+    return w->now_wall_ns;
+}
+
+/* In this order: what was born flows, what ended is told, who waits gets a turn, then one commit for
+ * all of it. What the commit brings is told before the round ends, so that its answers leave now. */
+void worker_round(struct worker *w)
+{
+    run_gathered(w);
+    run_settled(w);
+    run_due(w);
+    commit_submit(w);
+    if (w->pipeline->is_inline && w->index == 0 && journal_commit(w->pipeline->journal)) {
+        run_settled(w);
+        commit_submit(w);
+    }
+    trace_flush(w->pipeline->trace, &w->trace);
+    w->now_wall_ns = 0;
+}

@@ -1,0 +1,74 @@
+/* pipeline/worker.h: a thread with a loop, and what its rounds gather: tickets that ended, stages that
+ * want to run, one journal unit, trace lines. A batch is born on a worker and runs to completion there. */
+#pragma once
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "journal/journal.h"
+#include "net/http_client.h"
+#include "net/loop.h"
+#include "pipeline/event.h"
+
+struct pipeline;
+struct lane;
+struct commit;
+struct ticket;
+
+/* The columns of the ledger: accepted + copied = the rest + what is in flight. */
+enum {
+    LEDGER_ACCEPTED,
+    LEDGER_COPIED, /* further branches made by fan-out */
+    LEDGER_DELIVERED,
+    LEDGER_FILTERED,
+    LEDGER_DEAD_LETTERED,
+    LEDGER_DROPPED,
+    LEDGER_COLUMNS,
+};
+
+struct worker {
+    struct pipeline *pipeline;
+    struct loop *loop;
+    size_t index;
+    const char *name; /* of a thread of its own: the stage's */
+    pthread_t thread;
+    bool has_thread;
+    struct loop_hook hook;
+    struct loop_task again; /* keeps the loop from sleeping while work is left */
+    bool is_again_posted;
+    struct loop_task begin, drain, journal_wake;
+    _Atomic bool is_drain_posted;
+
+    struct lane *lanes_due, **lanes_due_end; /* to be pulled or ticked */
+    struct lane *gathering;                  /* sources with events born in this round */
+    struct ticket *settled, **settled_end;
+    struct commit *commit;     /* puts of this round */
+    struct journal_unit *acks; /* acknowledgements: they ride along */
+    struct commit *free_commits;
+    int64_t ledger[LEDGER_COLUMNS];
+
+    struct block_pool blocks;
+    struct ticket *free_tickets;
+    struct batch *free_batches;
+    size_t free_batch_count;
+    struct batch **by_port; /* scratch of the router */
+    uint32_t *ports_used;
+    size_t by_port_cap;
+
+    struct buf trace;
+    struct buf text; /* scratch for encoding */
+    struct http_client *http;
+    int64_t now_wall_ns; /* of this round */
+};
+
+struct worker *worker_new(struct pipeline *p, size_t index, const char *name, struct error *e);
+void worker_free(struct worker *w);
+int worker_start(struct worker *w, struct error *e); /* its thread */
+void worker_join(struct worker *w);
+struct worker *worker_current(void);  /* of this thread, or NULL */
+void worker_enter(struct worker *w);  /* this thread acts as the worker (start, stop, tests) */
+void worker_round(struct worker *w);  /* what a round's end does */
+void worker_settle(struct ticket *t); /* any thread: the ticket's source is to be told */
+void worker_due(struct lane *l);      /* its worker's thread: pull or tick soon */
+void worker_again(struct worker *w);  /* there is more to do: do not sleep */
+void worker_count(struct worker *w, int column, int64_t n);
+int64_t worker_now(struct worker *w); /* wall clock of this round */
