@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 
+enum { PLUGIN_ABI_MINOR = 0 }; /* of this runner, beside WEIR_ABI_MAJOR */
+
 struct plugins; /* the set of known plugins of this process */
 
 /* `dirs` (ends with NULL): searched in order; then WEIR_PLUGIN_PATH (colon separated), then beside the
