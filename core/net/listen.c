@@ -56,7 +56,7 @@ static void forget_shared(int fd)
     (void)pthread_mutex_lock(&shared.lock);
     size_t i = find_shared(name);
     if (i < shared.count)
-        memcpy(shared.names[i], shared.names[--shared.count], sizeof shared.names[i]);
+        memmove(shared.names[i], shared.names[--shared.count], sizeof shared.names[i]);
     if (shared.count == 0) {
         mem_free(shared.names);
         shared.names = NULL;

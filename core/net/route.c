@@ -30,6 +30,11 @@ static int refuse(struct error *e, const char *pattern, const char *why)
     return error_set(e, EXIT_CONFIG, "route \"%s\": %s, as in \"POST /users/{id}\"", pattern, why);
 }
 
+static bool is_one_of(char c, const char *set)
+{
+    return c && strchr(set, c);
+}
+
 static bool is_name(weir_str s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -56,7 +61,7 @@ static const char *read_segment(weir_str text, bool is_last, struct segment *s)
         return is_name(s->text) ? NULL : "a parameter is a name of letters and digits in braces";
     }
     for (size_t i = 0; i < text.len; i++)
-        if (memchr("{}?#% ", text.ptr[i], 6))
+        if (is_one_of(text.ptr[i], "{}?#% "))
             return "a part is either text or one parameter";
     return NULL;
 }
@@ -116,7 +121,7 @@ int routes_add(struct routes *r, const char *pattern, void *arg, struct error *e
         why = read_path(&new, new.pattern + new.method.len + 1);
     }
     for (size_t i = 0; i < new.method.len && !why; i++)
-        if (memchr("/{}?,", pattern[i], 5))
+        if (is_one_of(pattern[i], "/{}?,"))
             why = "it needs a method, a space and a path";
     if (why) {
         free_route(&new);
