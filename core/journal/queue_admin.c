@@ -184,6 +184,9 @@ weir_status queue_redrive(struct queue *q, struct queue *to, uint64_t max, uint6
     *moved = 0;
     if (q == to)
         return WEIR_E_REJECT;
+    (void)pthread_mutex_lock(&q->lock);
+    queue_state_expire(q, queue_now(q));
+    (void)pthread_mutex_unlock(&q->lock);
     struct reader *r = reader_new(q->stream, stream_first_live(q->stream));
     while (status == WEIR_OK && (!max || *moved < max) && reader_position(r) < end) {
         uint64_t left = max ? max - *moved : MOVES_PER_UNIT;

@@ -122,12 +122,13 @@ static void put(void *state, uint64_t sequence, weir_str payload)
     (void)pthread_mutex_lock(&q->lock);
     bool is_duplicate = q->is_fifo && take_duplicate(q, sequence, &h);
     bool is_near = sequence == q->cursor && q->table.live < QUEUE_LOOK_AHEAD;
-    if (!q->is_fifo || (q->is_recovered && is_near)) {
-        if (!is_duplicate)
-            queue_state_index(q, sequence, &h);
-        if (is_near)
-            q->cursor++;
-    }
+    bool is_indexed = !q->is_fifo || (q->is_recovered && is_near);
+    if (is_indexed && !is_duplicate)
+        queue_state_index(q, sequence, &h);
+    else if (!is_duplicate && h.due_ns > h.sent_ns)
+        queue_table_hide(&q->table, queue_table_add(&q->table, sequence), ENTRY_DELAYED, h.due_ns);
+    if (is_indexed && is_near)
+        q->cursor++;
     (void)pthread_mutex_unlock(&q->lock);
 }
 
@@ -214,13 +215,14 @@ static void take_receive(struct queue *q, uint64_t sequence, uint32_t receives, 
         e->first_received_ns = now_ns;
     e->receives = receives;
     queue_table_hide(&q->table, at, ENTRY_IN_FLIGHT, until_ns);
-    if (!q->is_fifo && sequence >= q->cursor)
-        q->cursor = sequence + 1;
 }
 
 static void take_receives(struct queue *q, struct note_reader *r)
 {
     int64_t now_ns = (int64_t)queue_record_take(r, 8), until_ns = (int64_t)queue_record_take(r, 8);
+    uint64_t cursor = queue_record_take(r, 8);
+    if (cursor > q->cursor)
+        q->cursor = cursor;
     while (r->at < r->end) {
         uint64_t first = queue_record_take(r, 8);
         uint32_t count = (uint32_t)queue_record_take(r, 4),

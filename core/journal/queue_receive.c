@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "journal/queue_state.h"
 
-enum { MOVES_MAX = 64, SCAN_MAX = 4096, RETENTION_MAX = 4096 };
+enum { NOTE_CURSOR_AT = 17, MOVES_MAX = 64, SCAN_MAX = 4096, RETENTION_MAX = 4096 };
 
 /* One receive: what it takes, and the note that tells of it. */
 struct taking {
@@ -29,11 +29,25 @@ static void end_run(struct taking *t)
         queue_record_add(note, NOTE_RECEIVE, 1);
         queue_record_add(note, (uint64_t)t->now_ns, 8);
         queue_record_add(note, (uint64_t)t->until_ns, 8);
+        queue_record_add(note, 0, 8); /* the cursor, see end_note */
     }
     queue_record_add(note, t->run_first, 8);
     queue_record_add(note, t->run_count, 4);
     queue_record_add(note, t->run_receives, 4);
     t->run_count = 0;
+}
+
+/* What was received does not tell where the cursor is: delayed ones come before their turn. */
+static void end_note(struct taking *t)
+{
+    end_run(t);
+    if (!t->q->note.len)
+        return;
+    struct buf place = {t->q->note.ptr + NOTE_CURSOR_AT, 0, 8};
+    (void)pthread_mutex_lock(&t->q->lock);
+    uint64_t cursor = t->q->cursor;
+    (void)pthread_mutex_unlock(&t->q->lock);
+    queue_record_add(&place, cursor, 8);
 }
 
 /* With the lock held: hides it and counts the receive. */
@@ -369,7 +383,7 @@ static void take_all(struct taking *t)
         move_dead(t);
     if (!q->is_fifo)
         take_from_cursor(t);
-    end_run(t);
+    end_note(t);
 }
 
 size_t queue_receive(struct queue *q, size_t max, int64_t visibility_ns, struct queue_message *out,
