@@ -4,7 +4,7 @@
  *   enterprise   a business customer's domain, listed below, or one under it
  *   education    .edu, .ac.<country>, .edu.<country>
  *   standard     all others
- * Every other field of the detail is kept as it is. */
+ * The user's id is the event's. Every other field of the detail is kept as it is. */
 #include <weir/function.h>
 
 static const char *const business[] = {"enterprise.com", "acme.com", "globex.com", "initech.com"};

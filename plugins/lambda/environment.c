@@ -128,13 +128,15 @@ static void put_lines(struct output *o, const struct lambda *l, const char *stre
         put_lines(o, l, stream, is_last);
 }
 
+enum { READS_MAX = 64 }; /* at a time: one that never stops printing must not stop all others */
+
 void environment_read_output(struct environment *e, const struct lambda *l, const weir_host *h,
                              bool is_last)
 {
     for (int i = 0; i < 2; i++) {
         struct output *o = &e->outputs[i];
         ssize_t n = 1;
-        while (e->process.pipes[i] >= 0 && n > 0) {
+        for (int reads = 0; e->process.pipes[i] >= 0 && n > 0 && reads < READS_MAX; reads++) {
             n = read(e->process.pipes[i], o->line + o->used, sizeof o->line - o->used);
             o->used += n > 0 ? (size_t)n : 0;
             put_lines(o, l, e->stream, n == 0 || (n < 0 && is_last));

@@ -189,6 +189,7 @@ static const char node[] =
     "  console.log('id ' + context.awsRequestId);\n"
     "  return { detail: event.detail, left: context.getRemainingTimeInMillis() };\n"
     "};\n"
+    "exports.never = () => new Promise(() => {});\n"
     "exports.old = (event, context, callback) => {\n"
     "  setTimeout(() => event.detail === 'raise' ? callback(new Error('later'))\n"
     "    : callback(null, [event.detail]), 1);\n"
@@ -491,6 +492,19 @@ START_TEST(node_callbacks)
 }
 END_TEST
 
+START_TEST(node_never_answers)
+{
+    if (!has_node())
+        return;
+    weir_test *t = started(client("node", "node/bootstrap.js"), "handler=web.never", NULL);
+    push(t, (const char *[]){"1", "2"}, 2);
+    work(t, 2);
+    ck_assert_int_eq(fate(t, 0).status, WEIR_DROP);
+    ck_assert(weir_test_metric(t, "cold_starts") <= 2);
+    ends_well(t);
+}
+END_TEST
+
 START_TEST(node_does_not_start)
 {
     if (!has_node())
@@ -527,6 +541,7 @@ int main(void)
     tcase_add_test(c, stops_in_the_middle);
     tcase_add_test(c, node_answers);
     tcase_add_test(c, node_callbacks);
+    tcase_add_test(c, node_never_answers);
     tcase_add_test(c, node_does_not_start);
     suite_add_tcase(s, c);
     setenv("WEIR_HOST_SECRET", "not for functions", 1);

@@ -103,9 +103,13 @@ async function load(handler) {
   return result;
 }
 
-// Whichever comes first: the promise, the callback, or a value that was returned.
+// Whichever comes first: the promise, the callback, a value that was returned, or that nothing is
+// left to wait for, which is an answer of null.
 function run(handler, event, context) {
+  let idle;
   return new Promise((resolve, reject) => {
+    idle = () => resolve(null);
+    process.once('beforeExit', idle);
     const callback = (error, result) => (error ? reject(error) : resolve(result));
     context.done = callback;
     context.succeed = resolve;
@@ -114,7 +118,7 @@ function run(handler, event, context) {
     const isPromise = result && typeof result.then === 'function';
     if (isPromise) result.then(resolve, reject);
     else if (result !== undefined || handler.length < 3) resolve(result);
-  });
+  }).finally(() => process.removeListener('beforeExit', idle));
 }
 
 async function serve(handler) {
