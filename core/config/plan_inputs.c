@@ -163,7 +163,7 @@ void plan_inputs_read_all(struct plan_work *w)
 
 /* ---- what nobody reads ---- */
 
-enum { PORT_ANY = UINT32_MAX - 1 };
+#define PORT_ANY (UINT32_MAX - 1)
 
 static bool is_read(const struct plan *p, const struct plan_stage *from, uint32_t port)
 {

@@ -310,7 +310,7 @@ START_TEST(places_in_json)
     assert_place(block, &all.json, 16, "4:7");
     assert_place(block, &all.json, 17, "4:8");
     assert_place(block, &all.json, 25, "5:6");
-    assert_place("json: \"a\\tb\\u00e4cd\"\n", &all.json, 7, "1:17"); /* "a\tb(ä)c" */
+    assert_place("json: \"a\\tb\\u00e4cd\"\n", &all.json, 7, "1:18"); /* "a\tb(ä)c" */
     assert_place("json: [ &x { k: v }, *x ]\n", &all.json, 6, "1:17");
 }
 END_TEST
