@@ -199,7 +199,9 @@ static int mark_results(struct pipeline *p, struct error *e)
             return error_set(e, EXIT_CONFIG,
                              "%s: result: %s is no source or transform of this file",
                              p->stages[i]->name, result);
-        find(p, plan)->ports[0].is_result = true;
+        struct stage *stage = find(p, plan);
+        if (stage)
+            stage->ports[0].is_result = true;
     }
     return 0;
 }

@@ -100,7 +100,7 @@ static int read_file(const char *path, struct buf *out)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno;
-    ssize_t n;
+    ssize_t n = 0;
     while (out->len <= SCHEMA_MAX && (n = read(fd, buf_room(out, 4096), 4096)) > 0)
         out->len += (size_t)n;
     int failed = n < 0 ? errno : out->len > SCHEMA_MAX ? EFBIG : 0;

@@ -1,5 +1,6 @@
 /* pipeline/service_match.c: weir.match/1 and weir.shape/1: patterns and shapes for plugins. */
 #include "base/mem.h"
+#include "match/shape.h"
 #include "pipeline/services.h"
 
 struct weir_match_set {

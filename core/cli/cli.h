@@ -1,0 +1,75 @@
+/* cli/cli.h: the command line: one file per command. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "config/plan.h"
+#include "pipeline/pipeline.h"
+#include "plugin/plugin.h"
+
+struct cli_option {
+    const char *name;  /* long, without dashes; NULL ends the table */
+    char letter;       /* short, or 0 */
+    const char *value; /* what the help calls its value; NULL: a flag */
+    const char *help;
+    enum { CLI_FLAG, CLI_TEXT, CLI_LIST, CLI_NUMBER } kind;
+    size_t offset; /* of a bool, const char *, struct cli_list or int64_t in the command's struct */
+};
+
+struct cli_list {
+    const char **items; /* ends with NULL; NULL when empty */
+    size_t count, cap;
+};
+
+struct cli_command {
+    const char *name, *usage, *summary;
+    const char *details; /* examples and more, under the options; NULL: none */
+    const struct cli_option *options;
+    size_t size;                      /* of the struct that the options fill */
+    int arguments_min, arguments_max; /* max < 0: any number */
+    int (*run)(void *options, int argc, char **argv);
+};
+
+/* Options that every command has. */
+struct cli_common {
+    bool help, no_color;
+};
+extern struct cli_common cli_common;
+
+extern const struct cli_command *const cli_commands[]; /* ends with NULL */
+int cli_main(int argc, char **argv);
+bool cli_has_color(FILE *out); /* a terminal, NO_COLOR is not set */
+int cli_usage_error(const struct cli_command *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+int cli_fail(const struct error *e); /* prints it; the exit code */
+
+/* ---- load.c: from the file to a checked plan ---- */
+
+struct cli_file { /* options of all commands that read a pipeline file */
+    struct cli_list sets, plugin_dirs;
+};
+#define CLI_FILE_OPTIONS(T) \
+    {"set",        's', \
+     "PATH=VALUE", "override a scalar of the file; may be given several times", \
+     CLI_LIST,     offsetof(T, file.sets)}, \
+    { \
+        "plugin-dir", 0, "DIR", "look for plugins here first; may be given several times", \
+            CLI_LIST, offsetof(T, file.plugin_dirs) \
+    }
+
+struct loaded {
+    struct document *document;
+    struct plugins *plugins;
+    struct service_tables *services;
+    struct plan *plan;
+};
+
+/* NULL path: $WEIR_CONFIG, ./pipeline.yaml, /etc/weir/pipeline.yaml. Prints every diagnostic. 0, or the
+ * exit code. */
+int load_pipeline(const char *path, const struct cli_file *options, bool is_json, struct loaded *l);
+void load_free(struct loaded *l);
+const char *load_path(const char *path); /* the file that is meant, or NULL */
+/* The plugins alone. */
+struct plugins *load_plugins(const struct cli_list *dirs);
