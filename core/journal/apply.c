@@ -155,20 +155,21 @@ static void relocate(struct journal *j, struct segment *from, struct segment *to
  * was made stays dead: live bits belong to the run, not to the copy. */
 static void apply_moved(struct journal *j, const struct record *r)
 {
-    uint64_t number;
+    uint64_t words[3], number; /* number, end and refs of the cold segment */
     uint32_t n = record_body_bytes(r);
-    if (n < sizeof number)
+    if (n < sizeof words || j->is_full_scan) /* there the copies were read before the log */
         return;
-    memcpy(&number, record_body(r), sizeof number);
-    struct segment *to = segment_find(j, number);
-    if (j->is_full_scan) /* the copies were read before the log */
-        return;
+    memcpy(words, record_body(r), sizeof words);
+    struct segment *to = segment_find(j, words[0]);
     if (!to) { /* recycled since: what it had is dead, which the log after this tells */
-        struct segment_header h = {.number = number, .kind = SEGMENT_COLD};
+        struct segment_header h = {.number = words[0], .kind = SEGMENT_COLD};
         to = segment_add(j, &h, NULL);
         to->is_sealed = true;
     }
-    for (uint32_t at = sizeof number; at + sizeof number <= n; at += (uint32_t)sizeof number) {
+    if (to->slot && words[1] <= to->slot->bytes)
+        to->end = (uint32_t)words[1];
+    to->refs = words[2];
+    for (uint32_t at = sizeof words; at + sizeof number <= n; at += (uint32_t)sizeof number) {
         memcpy(&number, record_body(r) + at, sizeof number);
         struct segment *from = segment_find(j, number);
         if (from && from != to)

@@ -195,6 +195,9 @@ int checkpoint_write(struct journal *j, bool is_closed)
         c->number = h.number;
         j->check_number = h.number;
         j->bytes_since_check = 0;
+        journal_lock(j);
+        j->health.checkpoints++;
+        journal_unlock(j);
     }
     j->check_bytes = b.len;
     j->check_ns = clock_mono(j->clock);

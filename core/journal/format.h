@@ -23,7 +23,7 @@ enum record_type {
     RECORD_STREAM,    /* ref: stream and its next sequence; body: struct name_body, name */
     RECORD_COUNTER,   /* body: struct name_body with the value so far, name */
     RECORD_COUNT,     /* body: struct count_body, several */
-    RECORD_MOVED,     /* body: u64 cold segment, victims */
+    RECORD_MOVED,     /* body: u64 cold segment, its end, its refs, then the victims */
     RECORD_END,       /* after the last group at a clean close */
 };
 

@@ -23,6 +23,7 @@ struct slot {
     int fd;
     uint32_t bytes;  /* of the file; 0: not filled, to be made whole before use */
     uint32_t zeroed; /* from here on it may be sparse, which makes syncs slower */
+    bool is_blank;   /* had no header when it was found */
     bool is_retired; /* a write or sync failed here: not used again by this process */
     struct slot *next;
 };
@@ -36,6 +37,7 @@ struct segment {
     bool is_sealed, is_loaded;
     bool is_picked;      /* a compaction is copying it or into it */
     bool is_walked;      /* by the recovery */
+    bool is_bad;         /* has a record that cannot be read: it is not compacted */
     unsigned pins;       /* readers that are on its slot now */
     uint64_t refs, live; /* of its records: all, and not acknowledged */
     uint64_t used;       /* stamp of the last load or use of its offsets */
@@ -239,7 +241,7 @@ void unit_list_push(struct unit_list *l, struct journal_unit *u);
 void unit_list_join(struct unit_list *l, struct unit_list *more);
 
 /* ---- unit.c ---- */
-void unit_moved(struct journal_unit *u, uint64_t cold, const uint64_t *victims, size_t n);
+void unit_moved(struct journal_unit *u, const uint64_t *words, size_t n);
 void unit_release(struct journal *j, struct journal_unit *units);
 char *unit_record(struct buf *b, enum record_type type, uint32_t refs, uint32_t body_bytes);
 
@@ -255,5 +257,5 @@ bool checkpoint_has_room(struct journal *j);
 int recover_run(struct journal *j, struct error *e);
 
 /* ---- compact.c ---- */
-bool compact_step(struct journal *j, uint64_t bytes_max); /* committer; true: there is more to do */
+bool compact_step(struct journal *j, uint32_t bytes_max); /* committer; true: there is more to do */
 void compact_drop(struct journal *j);

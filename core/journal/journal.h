@@ -54,8 +54,9 @@ struct journal_options {
 struct journal_health {
     uint64_t cut_bytes, damaged_bytes, lost_records; /* by the recovery of this open */
     uint64_t sync_failures, groups, bytes_used, bytes_max, segments;
-    bool is_full;   /* puts are refused now */
-    bool is_failed; /* nothing is accepted any more; reads go on */
+    uint64_t checkpoints, compactions; /* since the open */
+    bool is_full;                      /* puts are refused now */
+    bool is_failed;                    /* nothing is accepted any more; reads go on */
 };
 
 /* NULL with *e: locked by another process (EXIT_NOT_AVAILABLE, names pid and lock_note), no permission,

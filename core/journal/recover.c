@@ -108,6 +108,7 @@ static void register_segments(struct walk *w, bool has_salt)
             log_write(WEIR_ERROR, NULL, "journal %s: slot %u cannot be read", j->path,
                       f->slot->index);
         }
+        f->slot->is_blank = !f->is_good;
         if (!f->is_good || f->header.salt != j->salt || segment_find(j, f->header.number)) {
             slot_give(j, f->slot);
             continue;
@@ -398,25 +399,25 @@ static int walk_all(struct walk *w)
 /* ---- after the walk ---- */
 
 /* What was read may be only in the page cache, or on pages that are clean after a failed sync: it
- * is written again and synced before anyone acts on it. */
+ * is written again and synced before anyone acts on it. Also a header without a group: it says where
+ * the segment before it ends. */
 static int rewrite_last(struct walk *w)
 {
     struct journal *j = w->j;
     struct segment *g = w->at;
-    if (!g || !w->group_at)
+    if (!g || !g->slot || w->is_closed)
         return 0;
-    uint32_t n = g->end - w->group_at;
-    struct window in = {.disk = j->disk, .fd = g->slot->fd, .limit = g->end};
-    const char *bytes = window_bytes(&in, w->group_at, n);
-    int result = bytes ? disk_write_all(j->disk, g->slot->fd, bytes, n, w->group_at) : in.error;
+    int fd = g->slot->fd, result = segment_header_write(j, g);
+    if (result == 0 && w->group_at) {
+        struct window in = {.disk = j->disk, .fd = fd, .limit = g->end};
+        uint32_t n = g->end - w->group_at;
+        const char *bytes = window_bytes(&in, w->group_at, n);
+        result = bytes ? disk_write_all(j->disk, fd, bytes, n, w->group_at) : in.error;
+        window_fini(&in);
+    }
     if (result == 0)
-        result = segment_header_write(j, g);
-    if (result == 0)
-        result = j->disk->sync(j->disk, g->slot->fd);
-    if (result == 0)
-        result = j->disk->sync_dir(j->disk, j->path);
-    window_fini(&in);
-    return result;
+        result = j->disk->sync(j->disk, fd);
+    return result == 0 ? j->disk->sync_dir(j->disk, j->path) : result;
 }
 
 /* Segments behind the end of the log: no reader of the log may find them again. */
@@ -435,8 +436,18 @@ static int erase_orphans(struct walk *w, uint64_t start)
     return 0;
 }
 
-/* The next group goes into a new segment; after a clean close the last one goes on. A segment
- * without a group is not in the log: its header may not last. */
+/* A header may have been erased without a sync, or with one that failed: the disk may still have it,
+ * and a segment begun now may get its number. */
+static int erase_blanks(struct journal *j)
+{
+    int result = 0;
+    for (struct slot *slot = j->slots; slot && result == 0; slot = slot->next)
+        if (slot->is_blank)
+            result = segment_header_erase(j, slot);
+    return result;
+}
+
+/* The next group goes into a new segment; after a clean close the last one goes on. */
 static void set_end(struct walk *w)
 {
     struct journal *j = w->j;
@@ -453,11 +464,6 @@ static void set_end(struct walk *w)
     segment_seal(j, g);
     j->last_number = g->number;
     j->last_end = g->end;
-    if (g->end == FORMAT_HEADER_BYTES && g->slot) {
-        j->last_number = g->previous;
-        j->last_end = g->previous_end;
-        segment_remove(j, g);
-    }
 }
 
 /* Runs in segments that are gone: their records are lost, and said to be. */
@@ -531,6 +537,8 @@ static int finish(struct walk *w, uint64_t start)
     int result = j->is_reader ? 0 : rewrite_last(w);
     if (result == 0)
         result = erase_orphans(w, start);
+    if (result == 0 && !j->is_reader && !w->is_closed)
+        result = erase_blanks(j);
     if (result < 0)
         return error_sys(w->e, -result, "journal %s: write", j->path);
     set_end(w);

@@ -216,13 +216,12 @@ void unit_note(struct journal_unit *u, struct stream *s, weir_str bytes)
     close_record(r);
 }
 
-void unit_moved(struct journal_unit *u, uint64_t cold, const uint64_t *victims, size_t n)
+void unit_moved(struct journal_unit *u, const uint64_t *words, size_t n)
 {
-    struct record *r = add_record(u, RECORD_MOVED, 0, (n + 1) * sizeof cold);
+    struct record *r = add_record(u, RECORD_MOVED, 0, n * sizeof *words);
     if (!r)
         return;
-    memcpy(body_of(r), &cold, sizeof cold);
-    memcpy(body_of(r) + sizeof cold, victims, n * sizeof *victims);
+    memcpy(body_of(r), words, n * sizeof *words);
     close_record(r);
 }
 

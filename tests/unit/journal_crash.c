@@ -91,7 +91,7 @@ struct history {
     char why[200];
 };
 
-static uint64_t crash_states, moves;
+static uint64_t crash_states, moves, compactions, checkpoints;
 static struct model scratch;
 
 static const char *const stream_names[STREAMS] = {"a", "b", "c", "d"};
@@ -332,7 +332,8 @@ static bool live(struct history *h, bool is_directed)
         if (is_directed || sim_below(r, 8))
             (void)journal_commit(h->journal);
         else
-            journal_tick(h->journal);
+            for (int n = 0; n < 12; n++)
+                journal_tick(h->journal);
         bool is_sure = h->unit_count == 0 || h->units[h->unit_count - 1].is_answered;
         for (uint32_t n = 0; n < h->unit_count && is_sure && !h->sim.is_dead; n++)
             if (h->units[n].level == JOURNAL_WRITTEN && h->units[n].is_answered)
@@ -404,6 +405,8 @@ static bool run_history(struct history *h, uint64_t seed, bool is_directed)
         struct journal_health health;
         journal_health(h->journal, &health);
         moves += health.sync_failures;
+        compactions += health.compactions;
+        checkpoints += health.checkpoints;
         bool is_clean = is_good && !h->sim.is_dead && sim_below(&h->random, 4) == 0;
         if (is_clean) {
             h->sim.power_at = 0;
@@ -443,8 +446,11 @@ static void run_many(bool is_directed, uint64_t count)
     }
     mem_free(h->units);
     mem_free(h);
-    (void)printf("%s: %llu crash states, %llu moves\n", is_directed ? "directed" : "general",
-                 (unsigned long long)crash_states, (unsigned long long)moves);
+    (void)printf(
+        "%s: %llu crash states, %llu failed writes and syncs, %llu compactions, %llu checkpoints\n",
+        is_directed ? "directed" : "general", (unsigned long long)crash_states,
+        (unsigned long long)moves, (unsigned long long)compactions,
+        (unsigned long long)checkpoints);
 }
 
 START_TEST(general_histories)
