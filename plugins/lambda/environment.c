@@ -65,6 +65,7 @@ int environment_start(struct environment *e, const struct lambda *l, const weir_
     e->init_ns = 0;
     e->trouble = NULL;
     e->work.request_id[0] = 0;
+    e->used_max_bytes = e->used_at_ns = 0;
     e->outputs[0].used = e->outputs[1].used = 0;
     (void)h->watch(h, e->listener, WEIR_READ);
     (void)h->watch(h, e->process.pidfd, WEIR_READ);
@@ -147,6 +148,16 @@ void environment_read_output(struct environment *e, const struct lambda *l, cons
             e->process.pipes[i] = -1;
         }
     }
+}
+
+int64_t environment_used_max_bytes(struct environment *e, int64_t now_ns)
+{
+    enum { READ_EVERY_NS = 100000000 };
+    if (e->process.pid && (!e->used_at_ns || now_ns - e->used_at_ns >= READ_EVERY_NS)) {
+        e->used_max_bytes = process_used_max_bytes(&e->process);
+        e->used_at_ns = now_ns;
+    }
+    return e->used_max_bytes;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

@@ -63,7 +63,7 @@ static void conclude(struct pool *p, const weir_host *h, struct environment *e,
                        .request_id = e->work.request_id,
                        .duration_ns = duration_ns,
                        .init_ns = e->init_ns,
-                       .used_max_bytes = process_used_max_bytes(&e->process),
+                       .used_max_bytes = environment_used_max_bytes(e, h->now(h)),
                        .trouble = e->trouble,
                    });
     e->init_ns = 0;

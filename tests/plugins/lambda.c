@@ -4,6 +4,7 @@
 #include <check.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <weir/function.h>
 
 static char folder[4096];
 
@@ -315,6 +316,38 @@ START_TEST(other_abi)
 }
 END_TEST
 
+/* Released functions keep running: what they were built against does not move. */
+START_TEST(layout)
+{
+    ck_assert_uint_eq(offsetof(weir_function_manifest, handler), 16);
+    ck_assert_uint_eq(sizeof(weir_function_manifest), 24);
+    ck_assert_uint_eq(offsetof(weir_call, abi), 8);
+    ck_assert_uint_eq(offsetof(weir_call, event), 16);
+    ck_assert_uint_eq(offsetof(weir_call, request_id), 40);
+    ck_assert_uint_eq(offsetof(weir_call, remaining_ns), 56);
+    ck_assert_uint_eq(offsetof(weir_call, find), 88);
+    ck_assert_uint_eq(offsetof(weir_call, write), 120);
+    ck_assert_uint_eq(offsetof(weir_call, fail), 168);
+    ck_assert_uint_ge(sizeof(weir_call), 176);
+}
+END_TEST
+
+/* The header alone, in the languages that it is written for. */
+START_TEST(header_alone)
+{
+    static const char *const compilers[] = {"cc -std=c11", "cc -std=c17", "c++ -std=c++17"};
+    for (size_t i = 0; i < 3; i++) {
+        char command[512];
+        snprintf(command, sizeof command,
+                 "echo '#include <weir/function.h>' | %s -x %s -Wall -Wextra -Wpedantic -Werror "
+                 "-Iinclude -fsyntax-only -",
+                 compilers[i], i == 2 ? "c++" : "c");
+        if (i < 2 || system("c++ --version >/dev/null 2>&1") == 0)
+            ck_assert_msg(system(command) == 0, "%s", compilers[i]);
+    }
+}
+END_TEST
+
 /* Every prefix of a good file is refused or good, and nothing is read beyond its end. */
 START_TEST(cut_short)
 {
@@ -351,6 +384,8 @@ int main(void)
     tcase_add_test(c, refusals);
     tcase_add_test(c, other_abi);
     tcase_add_test(c, cut_short);
+    tcase_add_test(c, layout);
+    tcase_add_test(c, header_alone);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
