@@ -1,8 +1,8 @@
 /* config/plan_schema.c: the JSON Schema of the whole pipeline file, with the plugins at hand. */
 #include <string.h>
 
+#include "config/option_schema.h"
 #include "config/plan_tables.h"
-#include "config/schema.h"
 #include "json/json.h"
 
 #define STAGE_NAMES "\"propertyNames\":{\"pattern\":\"^[A-Za-z0-9_-]{1,64}$\"}"
@@ -41,19 +41,19 @@ static bool is_own(const void *user, const char *name)
 static void add_keys(const weir_component *c, enum role role, struct buf *out)
 {
     static const weir_option none[] = {{0}};
-    const struct schema_filter core = {is_of_role, &role}, own = {is_own, &role};
+    const struct option_schema_filter core = {is_of_role, &role}, own = {is_own, &role};
     const weir_option *rows = c->options ? c->options : none;
     buf_add_text(out, "\"properties\":{\"plugin\":true");
-    schema_properties(rows, &own, true, out);
+    option_schema_properties(rows, &own, true, out);
     if (role == ROLE_SOURCE) {
         buf_add_text(out, ",\"result\":{\"type\":\"string\",\"description\":"
                           "\"the transform whose answer is the source's result\"}");
     } else {
         buf_add_text(out, "," INPUTS);
-        schema_properties(plan_delivery_options, &core, true, out);
+        option_schema_properties(plan_delivery_options, &core, true, out);
     }
     buf_add_char(out, '}');
-    schema_required(rows, role == ROLE_SOURCE ? "plugin" : "inputs", out);
+    option_schema_required(rows, role == ROLE_SOURCE ? "plugin" : "inputs", out);
     buf_add_text(out, ",\"additionalProperties\":false");
 }
 
@@ -101,7 +101,7 @@ void plan_print_schema(const weir_component *const *components, struct buf *out)
 {
     buf_add_text(out, "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\","
                       "\"title\":\"Weir pipeline\",\"type\":\"object\",\"properties\":{");
-    schema_properties(plan_settings_options, NULL, false, out);
+    option_schema_properties(plan_settings_options, NULL, false, out);
     for (int role = ROLE_SOURCE; role <= ROLE_SINK; role++)
         add_section(components, (enum role)role, out);
     buf_add_text(out, "},\"required\":[\"sources\",\"sinks\"],\"additionalProperties\":false}\n");

@@ -75,23 +75,44 @@ static const weir_option fake_out_rows[] = {
     WEIR_OPTION(struct fake_out, steps, WEIR_ITEMS(struct fake_step, fake_step_rows),
                 .help = "in order"),
     {0}};
+static inline weir_status fake_pull(void *self, const weir_host *h, weir_batch *out)
+{
+    (void)self, (void)h, (void)out;
+    return WEIR_END;
+}
+
+static inline weir_status fake_event(void *self, const weir_host *h, weir_event *ev)
+{
+    (void)self, (void)h, (void)ev;
+    return WEIR_DROP;
+}
+
+static inline weir_status fake_write(void *self, const weir_host *h, const weir_batch *batch)
+{
+    (void)self, (void)h, (void)batch;
+    return WEIR_OK;
+}
+
 static const char *const fake_bus_ports[] = {"unmatched", NULL};
 static const weir_component fake_http = {.name = "http",
                                          .version = "1.0",
                                          .summary = "takes requests",
                                          .state_size = sizeof(struct fake_http),
-                                         .options = fake_http_rows};
+                                         .options = fake_http_rows,
+                                         .pull = fake_pull};
 static const weir_component fake_bus = {.name = "bus",
                                         .version = "1.0",
                                         .summary = "sorts events by rules",
                                         .state_size = sizeof(struct fake_bus),
                                         .options = fake_bus_rows,
-                                        .ports = fake_bus_ports};
+                                        .ports = fake_bus_ports,
+                                        .event = fake_event};
 static const weir_component fake_out = {.name = "out",
                                         .version = "1.0",
                                         .summary = "writes events",
                                         .state_size = sizeof(struct fake_out),
-                                        .options = fake_out_rows};
+                                        .options = fake_out_rows,
+                                        .write = fake_write};
 static const weir_component *const fake_all[] = {&fake_http, &fake_bus, &fake_out, NULL};
 
 static inline const weir_component *fake_find(void *user, const char *name, enum role role,

@@ -1,7 +1,7 @@
-/* config/schema.c: option tables as JSON Schema (2020-12), for editors.
+/* config/option_schema.c: option tables as JSON Schema (2020-12), for editors.
  *
  * Every scalar may be a ${...} in place of its value, so each type allows that text too. */
-#include "config/schema.h"
+#include "config/option_schema.h"
 
 #include <string.h>
 
@@ -13,11 +13,11 @@ enum { NEST_MAX = 5 }; /* a table may name itself */
 #define TEXT     "{\"type\":[\"string\",\"number\",\"boolean\"]}"
 #define VARIABLE "{\"type\":\"string\",\"pattern\":\"\\\\$\\\\{.*\\\\}\"}"
 #define DURATION \
-    "\"type\":\"string\",\"pattern\":" \
+    "\"type\":[\"string\",\"integer\"],\"maximum\":0,\"pattern\":" \
     "\"^(0|([0-9]+(\\\\.[0-9]+)? *(ns|us|\xC2\xB5s|ms|s|m|h|d))+)$|\\\\$\\\\{.*\\\\}\"," \
     "\"examples\":[\"250ms\",\"30s\",\"1h30m\"]"
 #define SIZE \
-    "\"type\":\"string\",\"pattern\":" \
+    "\"type\":[\"string\",\"integer\"],\"maximum\":0,\"pattern\":" \
     "\"^(0|([0-9]+(\\\\.[0-9]+)? *([KMGTkmgt][Ii]?)?[Bb])+)$|\\\\$\\\\{.*\\\\}\"," \
     "\"examples\":[\"512B\",\"64KiB\",\"5MB\"]"
 
@@ -110,7 +110,8 @@ static void add_kind(const weir_option *row, struct buf *out, unsigned depth)
                           "\"minProperties\":1,\"maxProperties\":1");
         break;
     case WEIR_T_JSON:
-        buf_add_text(out, "\"examples\":[]");
+        buf_add_text(out,
+                     "\"type\":[\"object\",\"array\",\"string\",\"number\",\"boolean\",\"null\"]");
         break;
     case WEIR_T_BLOCK:
         add_object(row->items, out, depth + 1);
@@ -153,7 +154,7 @@ static void add_row(const weir_option *row, struct buf *out, unsigned depth)
     buf_add_char(out, '}');
 }
 
-static bool add_properties(const weir_option *rows, const struct schema_filter *filter,
+static bool add_properties(const weir_option *rows, const struct option_schema_filter *filter,
                            bool has_comma, struct buf *out, unsigned depth)
 {
     for (; rows->name; rows++) {
@@ -174,17 +175,17 @@ static void add_object(const weir_option *rows, struct buf *out, unsigned depth)
     buf_add_text(out, ",\"properties\":{");
     add_properties(rows, NULL, false, out, depth);
     buf_add_char(out, '}');
-    schema_required(rows, NULL, out);
+    option_schema_required(rows, NULL, out);
     buf_add_text(out, ",\"additionalProperties\":false");
 }
 
-bool schema_properties(const weir_option *rows, const struct schema_filter *filter, bool has_comma,
-                       struct buf *out)
+bool option_schema_properties(const weir_option *rows, const struct option_schema_filter *filter,
+                              bool has_comma, struct buf *out)
 {
     return add_properties(rows, filter, has_comma, out, 0);
 }
 
-void schema_required(const weir_option *rows, const char *first, struct buf *out)
+void option_schema_required(const weir_option *rows, const char *first, struct buf *out)
 {
     bool is_any = first != NULL;
     if (first)
