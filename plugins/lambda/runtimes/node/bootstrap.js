@@ -4,39 +4,86 @@
 // .cjs or a folder with an index. Handlers may be async, return a value, or take a callback.
 'use strict';
 
-const http = require('http');
+const net = require('net');
 const path = require('path');
 const fs = require('fs');
 const { pathToFileURL } = require('url');
 
 const API = '/2018-06-01/runtime/';
-const [host, port] = (process.env.AWS_LAMBDA_RUNTIME_API || '').split(':');
-const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+const address = process.env.AWS_LAMBDA_RUNTIME_API || '';
+const HEAD_END = Buffer.from('\r\n\r\n');
 
-function call(method, where, body, headers) {
+// One connection to the host; http.request takes longer than most functions run. It keeps the process
+// alive only while an answer is due, so that a function that waits for nothing is noticed.
+let socket = null;
+let received = Buffer.alloc(0);
+let waiting = null; // { resolve, reject } of the call that is open
+
+// The response at the front of `received`, or null: not whole yet.
+function takeResponse() {
+  const end = received.indexOf(HEAD_END);
+  if (end < 0) return null;
+  const [first, ...lines] = received.toString('latin1', 0, end).split('\r\n');
+  const headers = {};
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
+  }
+  const from = end + HEAD_END.length;
+  const length = Number(headers['content-length'] || 0);
+  if (received.length < from + length) return null;
+  const body = received.toString('utf8', from, from + length);
+  received = received.subarray(from + length);
+  return { status: Number(first.split(' ')[1]), headers, body };
+}
+
+function settle(what, value) {
+  const call = waiting;
+  waiting = null;
+  if (socket) socket.unref();
+  if (call) call[what](value);
+}
+
+function connect() {
+  const colon = address.lastIndexOf(':');
+  socket = net.connect({ host: address.slice(0, colon), port: Number(address.slice(colon + 1)) });
+  socket.setNoDelay(true);
+  socket.on('data', (part) => {
+    received = received.length ? Buffer.concat([received, part]) : part;
+    const response = waiting && takeResponse();
+    if (response) settle('resolve', response);
+  });
+  const gone = (error) => {
+    socket = null;
+    received = Buffer.alloc(0);
+    settle('reject', error instanceof Error ? error
+      : Object.assign(new Error('the Runtime API closed the connection'), { code: 'ECONNRESET' }));
+  };
+  socket.once('error', gone);
+  socket.once('close', () => { if (socket) gone(); });
+}
+
+function call(method, where, body, headers = {}) {
   return new Promise((resolve, reject) => {
-    const request = http.request(
-      { host, port, agent, method, path: API + where, headers },
-      (response) => {
-        const parts = [];
-        response.on('data', (part) => parts.push(part));
-        response.on('error', reject);
-        response.on('end', () => resolve({
-          status: response.statusCode,
-          headers: response.headers,
-          body: Buffer.concat(parts).toString('utf8'),
-        }));
-      });
-    request.setTimeout(0);
-    request.on('error', reject);
-    request.end(body);
+    if (!socket) connect();
+    waiting = { resolve, reject };
+    socket.ref();
+    let head = `${method} ${API}${where} HTTP/1.1\r\nHost: ${address}\r\n`
+      + `Content-Length: ${body ? body.length : 0}\r\n`;
+    for (const name of Object.keys(headers)) head += `${name}: ${headers[name]}\r\n`;
+    socket.cork(); // head and body leave together
+    socket.write(`${head}\r\n`);
+    if (body) socket.write(body);
+    socket.uncork();
   });
 }
 
 function post(where, text, errorType) {
   const body = Buffer.from(text);
-  const headers = { 'Content-Type': 'application/json', 'Content-Length': body.length };
-  if (errorType) headers['Lambda-Runtime-Function-Error-Type'] = errorType;
+  const headers = { 'Content-Type': 'application/json' };
+  if (errorType) {
+    headers['Lambda-Runtime-Function-Error-Type'] = String(errorType).replace(/[^\x20-\x7e]/g, '?');
+  }
   return call('POST', where, body, headers);
 }
 
