@@ -21,7 +21,7 @@ struct decimal {
     struct decimal_key key;
     uint64_t digits;
     int64_t exponent;
-    unsigned count; /* of digits */
+    unsigned count;            /* of digits */
     bool is_negative, is_sure; /* sure: binary64 tells it from its neighbours */
 };
 

@@ -6,8 +6,9 @@
 #include "base/text.h"
 #include "json/json.h"
 
-const char *const envelope_names[ENVELOPE_MEMBERS] = {
-    "version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"};
+const char *const envelope_names[ENVELOPE_MEMBERS] = {"version", "id",        "detail-type",
+                                                      "source",  "account",   "time",
+                                                      "region",  "resources", "detail"};
 
 weir_str envelope_text(weir_str s)
 {

@@ -1,8 +1,8 @@
 /* match/explain.c: why a pattern does or does not match an event, for people. */
 #include "base/text.h"
-#include "json/json.h"
 #include "match/plain.h"
 #include "match/set.h"
+#include "json/json.h"
 
 enum { SHOWN_VALUES = 3, SHOWN_BYTES = 120 };
 

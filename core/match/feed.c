@@ -1,6 +1,6 @@
 /* match/feed.c: one value of an event through the structures of its field. */
-#include "json/json.h"
 #include "match/run.h"
+#include "json/json.h"
 
 static void cond_hit(struct match_ctx *c, uint32_t id)
 {
@@ -163,8 +163,8 @@ void feed_value(struct match_ctx *c, uint32_t field, int kind, weir_str text)
     struct run_field *state = &c->fields[field];
     c->value++;
     if (state->event != c->event) {
-        *state = (struct run_field){.event = c->event, .first_true = SET_NONE,
-                                    .first_value = SET_NONE};
+        *state =
+            (struct run_field){.event = c->event, .first_true = SET_NONE, .first_value = SET_NONE};
         if (f->sub_count)
             c->active_fields[c->active_field_count++] = field;
         take(c, f->exists, kind, text);

@@ -72,9 +72,8 @@ static weir_str write_all(const uint32_t *list, size_t count, struct arena *a)
 
 static weir_str map(uint32_t c, bool is_upper, struct arena *a)
 {
-    const uint32_t *many =
-        is_upper ? many_map(fold_upper_many, COUNT(fold_upper_many), c)
-                 : many_map(fold_lower_many, COUNT(fold_lower_many), c);
+    const uint32_t *many = is_upper ? many_map(fold_upper_many, COUNT(fold_upper_many), c)
+                                    : many_map(fold_lower_many, COUNT(fold_lower_many), c);
     if (many)
         return write_all(many, 3, a);
     if (c < 0x80) {

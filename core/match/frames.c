@@ -1,6 +1,13 @@
-/* match/frames.c: values of different paths must come from the same element of an array they share. */
-#include "json/json.h"
+/* match/frames.c: values of different paths must come from the same element of an array they share.
+ *
+ * A frame is one element, itself an array or an object, of an array; frame 0 is the event. Two values
+ * conflict if, where the ways to their frames part, they part in elements of the same array. Below a
+ * frame a path leads through one array only, unless names with dots lead there by two ways; so the
+ * paths fall into groups by array, and each group needs one element that holds all of it. That takes
+ * one visit to each frame. Names with dots, and `exists: false`, which depends on the values chosen
+ * for the paths before it, are decided by trying. */
 #include "match/run.h"
+#include "json/json.h"
 
 static bool conflict(const struct match_ctx *c, uint32_t a, uint32_t b)
 {
@@ -16,6 +23,8 @@ static bool conflict(const struct match_ctx *c, uint32_t a, uint32_t b)
         below_a = a, below_b = b;
     return f[below_a].array == f[below_b].array;
 }
+
+/* ---- by trying ---------------------------------------------------------------------------------- */
 
 struct choice {
     const struct choice *before;
@@ -67,7 +76,98 @@ static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
     return !is_there && cond->takes_absent && choose(c, sub, at + 1, chosen);
 }
 
+/* ---- by groups --------------------------------------------------------------------------------- */
+
+enum { GROUP_CONDS_MAX = 64 };
+
+static void mark_values(struct match_ctx *c, const struct set_cond *cond, uint64_t bit)
+{
+    for (uint32_t i = c->fields[cond->field].first_value; i != SET_NONE; i = c->values[i].next) {
+        const struct run_value *v = &c->values[i];
+        if (!(c->masks[v->frame].own & bit) && value_holds(c, cond->list, v))
+            c->masks[v->frame].own |= bit;
+    }
+}
+
+/* The bits of all conditions that have to be found in frames. */
+static uint64_t mark_all(struct match_ctx *c, const struct set_sub *sub)
+{
+    uint64_t all = 0;
+    c->masks_count = 0;
+    for (size_t i = 0; i < c->frames_count; i++)
+        SET_PUSH(c, masks) = (struct run_mask){0, 0, SET_NONE, SET_NONE};
+    for (uint32_t i = 0; i < sub->cond_count; i++) {
+        const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + i]];
+        if (!c->set->fields[cond->field].is_joined)
+            continue; /* kept no values: the condition was tested already */
+        all |= (uint64_t)1 << i;
+        mark_values(c, cond, (uint64_t)1 << i);
+    }
+    for (uint32_t i = (uint32_t)c->frames_count; i--;) {
+        struct run_mask *m = &c->masks[i], *parent = &c->masks[c->frames[i].parent];
+        m->below |= m->own;
+        if (i)
+            parent->below |= m->below, m->next = parent->first_child, parent->first_child = i;
+    }
+    return all;
+}
+
+/* The elements of one array follow each other among the children of a frame. */
+static uint32_t next_array(const struct match_ctx *c, uint32_t child, uint64_t *below)
+{
+    uint32_t array = c->frames[child].array;
+    *below = 0;
+    for (; child != SET_NONE && c->frames[child].array == array; child = c->masks[child].next)
+        *below |= c->masks[child].below;
+    return child;
+}
+
+static bool solve(const struct match_ctx *c, uint32_t frame, uint64_t need, bool *is_unsure);
+
+static bool solve_array(const struct match_ctx *c, uint32_t from, uint32_t to, uint64_t need,
+                        bool *is_unsure)
+{
+    for (; from != to; from = c->masks[from].next)
+        if ((c->masks[from].below & need) == need && solve(c, from, need, is_unsure))
+            return true;
+    return need == 0;
+}
+
+static bool solve(const struct match_ctx *c, uint32_t frame, uint64_t need, bool *is_unsure)
+{
+    uint64_t seen = 0, below;
+    need &= ~c->masks[frame].own;
+    if ((c->masks[frame].below & need) != need)
+        return false;
+    for (uint32_t at = c->masks[frame].first_child; need && at != SET_NONE;) {
+        at = next_array(c, at, &below);
+        *is_unsure |= (seen & below & need) != 0;
+        seen |= below;
+    }
+    for (uint32_t at = c->masks[frame].first_child, to; need && at != SET_NONE; at = to) {
+        to = next_array(c, at, &below);
+        if (!solve_array(c, at, to, below & need, is_unsure))
+            return false;
+    }
+    return true;
+}
+
+static bool takes_absent(const struct match_ctx *c, const struct set_sub *sub)
+{
+    for (uint32_t i = 0; i < sub->cond_count; i++)
+        if (c->set->conds[c->set->sub_conds[sub->first_cond + i]].takes_absent)
+            return true;
+    return false;
+}
+
 bool frames_agree(struct match_ctx *c, const struct set_sub *sub)
 {
+    bool is_unsure = c->has_dotted || sub->cond_count > GROUP_CONDS_MAX || takes_absent(c, sub);
+    if (!is_unsure) {
+        uint64_t all = mark_all(c, sub);
+        bool is_solved = solve(c, 0, all, &is_unsure);
+        if (!is_unsure)
+            return is_solved;
+    }
     return choose(c, sub, 0, NULL);
 }

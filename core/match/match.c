@@ -5,9 +5,9 @@
 
 #include "base/clock.h"
 #include "base/id.h"
-#include "json/json.h"
 #include "match/envelope.h"
 #include "match/run.h"
+#include "json/json.h"
 
 struct match_ctx *match_ctx_new(const struct match_set *s)
 {
@@ -41,6 +41,7 @@ void match_ctx_free(struct match_ctx *c)
     mem_free(c->hits);
     mem_free(c->values);
     mem_free(c->frames);
+    mem_free(c->masks);
     buf_fini(&c->text);
     buf_fini(&c->lower);
     buf_fini(&c->key);
@@ -74,8 +75,7 @@ static void feed_member(struct match_ctx *c, enum envelope_member member, weir_s
         return;
     text = envelope_text(text);
     feed_value(c, field, WEIR_JSON_TEXT, text);
-    feed_keep(c, field,
-              (struct run_value){.token = text, .kind = WEIR_JSON_TEXT, .is_bare = true});
+    feed_keep(c, field, (struct run_value){.token = text, .kind = WEIR_JSON_TEXT, .is_bare = true});
 }
 
 static bool has(const struct match_ctx *c, enum envelope_member member)

@@ -20,14 +20,30 @@ struct parser {
 static const weir_str no_text;
 
 /* What Event Ruler keeps for itself; none of these may name a field inside $or. */
-static const char *const reserved[] = {
-    "exactly",         "equals-ignore-case", "prefix",          "suffix",
-    "anything-but",    "exists",             "wildcard",        "numeric",
-    "cidr",            "=",                  "<",               "<=",
-    ">",               ">=",                 "regex",           "not-wildcard",
-    "date-after",      "date-on-or-after",   "date-before",     "date-on-or-before",
-    "in-date-range",   "ip-address-in-range", "not-equals-ignore-case",
-    "ip-address-not-in-range"};
+static const char *const reserved[] = {"exactly",
+                                       "equals-ignore-case",
+                                       "prefix",
+                                       "suffix",
+                                       "anything-but",
+                                       "exists",
+                                       "wildcard",
+                                       "numeric",
+                                       "cidr",
+                                       "=",
+                                       "<",
+                                       "<=",
+                                       ">",
+                                       ">=",
+                                       "regex",
+                                       "not-wildcard",
+                                       "date-after",
+                                       "date-on-or-after",
+                                       "date-before",
+                                       "date-on-or-before",
+                                       "in-date-range",
+                                       "ip-address-in-range",
+                                       "not-equals-ignore-case",
+                                       "ip-address-not-in-range"};
 
 __attribute__((format(printf, 3, 4))) static bool fail(struct parser *p, weir_str at,
                                                        const char *fmt, ...)
@@ -92,7 +108,9 @@ static bool set_wildcard(struct parser *p, struct pattern_test *t, weir_str valu
     weir_str *pieces = arena_take(p->arena, (s.len + 1) * sizeof *pieces);
     size_t count = 0, used = 0, from = 0;
     for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i], next = i + 1 < s.len ? s.ptr[i + 1] : 0;
+        char c = s.ptr[i], next = '\0';
+        if (i + 1 < s.len)
+            next = s.ptr[i + 1];
         /* Positions count the quote before the text. */
         if (c == '*' && next == '*')
             return fail(p, value, "Consecutive wildcard characters at pos %zu", i + 1);
@@ -103,8 +121,9 @@ static bool set_wildcard(struct parser *p, struct pattern_test *t, weir_str valu
             from = used;
             continue;
         }
-        i += c == '\\';
-        bytes[used++] = c == '\\' ? next : c;
+        bytes[used++] = c;
+        if (c == '\\')
+            bytes[used - 1] = next, i++;
     }
     pieces[count++] = (weir_str){bytes + from, used - from};
     t->kind = PATTERN_WILDCARD;
@@ -112,13 +131,15 @@ static bool set_wildcard(struct parser *p, struct pattern_test *t, weir_str valu
     return true;
 }
 
-static void set_fold(struct parser *p, struct pattern_test *t, enum pattern_kind kind, weir_str text)
+static void set_fold(struct parser *p, struct pattern_test *t, enum pattern_kind kind,
+                     weir_str text)
 {
     t->kind = kind, t->text = text;
     fold_init(&t->fold, text, p->arena);
 }
 
-static bool only_member(struct parser *p, weir_str object, weir_json_each *each, const char *missing)
+static bool only_member(struct parser *p, weir_str object, weir_json_each *each,
+                        const char *missing)
 {
     *each = (weir_json_each){0};
     return json_next(object, each) || fail(p, object, "%s", missing);
@@ -143,7 +164,7 @@ static bool set_affix(struct parser *p, struct pattern_test *t, const char *name
         return only_text(p, value, what, &t->text);
     }
     weir_json_each each;
-    weir_str text;
+    weir_str text = no_text;
     if (!only_member(p, value, &each,
                      is_prefix ? "Prefix expression name not found"
                                : "Suffix expression name not found"))
@@ -239,7 +260,7 @@ static void set_net(struct pattern_test *t, unsigned bits, unsigned bytes)
 
 static bool set_cidr(struct parser *p, struct pattern_test *t, weir_str value)
 {
-    weir_str text;
+    weir_str text = no_text;
     if (!only_text(p, value, "prefix match pattern", &text))
         return false;
     const char *slash = memchr(text.ptr, '/', text.len), *end = text.ptr + text.len;
@@ -466,7 +487,7 @@ static void put(struct parser *p, struct pattern_sub *sub, const struct pattern_
     while (at < sub->count && compare_paths(sub->lists[at]->path, list->path) < 0)
         at++;
     bool is_same = at < sub->count && compare_paths(sub->lists[at]->path, list->path) == 0;
-    size_t bytes = sizeof list;
+    size_t bytes = sizeof(const struct pattern_list *);
     const struct pattern_list **lists = arena_take(p->arena, (sub->count + 1) * bytes);
     if (at)
         memcpy(lists, sub->lists, at * bytes);
@@ -517,7 +538,8 @@ static bool add_or(struct parser *p, weir_str path, weir_str value)
     for (weir_json_each each = {0}; is_ok && json_next(value, &each); branches++) {
         p->subs = mem_copy(before, before_count * sizeof *before), p->count = before_count;
         if (json_kind(each.value) != WEIR_JSON_OBJECT)
-            is_ok = fail(p, each.value, "Only JSON object is allowed in array of $or relationship.");
+            is_ok =
+                fail(p, each.value, "Only JSON object is allowed in array of $or relationship.");
         is_ok = is_ok && add_object(p, path, each.value, true);
         if (is_ok && count + p->count > PATTERN_SUBS_MAX)
             is_ok = fail(p, value, "Rule is too complex - try using fewer alternatives in $or");
@@ -559,7 +581,8 @@ static bool add_object(struct parser *p, weir_str path, weir_str object, bool is
     return has_fields || fail(p, object, "Empty objects are not allowed");
 }
 
-weir_status pattern_parse(struct pattern *out, weir_str text, struct arena *a, struct match_error *e)
+weir_status pattern_parse(struct pattern *out, weir_str text, struct arena *a,
+                          struct match_error *e)
 {
     struct match_error ignored;
     struct parser p = {.arena = a, .error = e ? e : &ignored};

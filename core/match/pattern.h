@@ -62,7 +62,8 @@ struct pattern { /* any of these */
 };
 
 /* What a pattern says lives in the arena; `text` is copied. REJECT with *e. */
-weir_status pattern_parse(struct pattern *p, weir_str text, struct arena *a, struct match_error *e);
+weir_status pattern_parse(struct pattern *out, weir_str text, struct arena *a,
+                          struct match_error *e);
 
 /* A value of an event: kind is WEIR_JSON_*, text without quotes and escapes or the bare token. */
 bool pattern_holds(const struct pattern_test *t, int kind, weir_str text);

@@ -34,6 +34,12 @@ struct run_frame {
     uint32_t parent, array, index, depth;
 };
 
+/* Of the sub in hand: the conditions, as bits, that values in a frame satisfy. */
+struct run_mask {
+    uint64_t own, below; /* in the frame itself; in it or in frames inside */
+    uint32_t first_child, next;
+};
+
 struct match_ctx {
     const struct match_set *set;
     uint64_t event, value, objects;
@@ -46,8 +52,9 @@ struct match_ctx {
     size_t active_cond_count, active_field_count, hit_count;
     SET_LIST(struct run_value, values);
     SET_LIST(struct run_frame, frames);
+    SET_LIST(struct run_mask, masks);
     uint32_t arrays;
-    bool is_careful;    /* a second walk, because names come twice: the last one counts */
+    bool is_careful; /* a second walk, because names come twice: the last one counts */
     bool has_duplicate, has_dotted;
     struct buf text, lower, key; /* scratch */
 };

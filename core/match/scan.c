@@ -1,7 +1,7 @@
 /* match/scan.c: one walk over the bytes of an event; what no pattern names is skipped. */
 #include "json/scan.h"
-#include "json/json.h"
 #include "match/run.h"
+#include "json/json.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -30,9 +30,9 @@ static const char *next_mark(const char *p, const char *end)
     for (; end - p >= 16; p += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
         __m128i curly = _mm_or_si128(v, bit); /* [ and ] become { and } */
-        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(v, quote),
-                                   _mm_or_si128(_mm_cmpeq_epi8(curly, open),
-                                                _mm_cmpeq_epi8(curly, close)));
+        __m128i hit =
+            _mm_or_si128(_mm_cmpeq_epi8(v, quote),
+                         _mm_or_si128(_mm_cmpeq_epi8(curly, open), _mm_cmpeq_epi8(curly, close)));
         unsigned mask = (unsigned)_mm_movemask_epi8(hit);
         if (mask)
             return p + __builtin_ctz(mask);
@@ -110,7 +110,10 @@ static weir_str unescape(struct buf *scratch, const char *p, const char *close)
             p = c < 0 ? p + 2 : next;
             continue;
         }
-        *to++ = known && p[1] ? into[known - from] : p[1];
+        *to = p[1];
+        if (known && p[1])
+            *to = into[known - from];
+        to++;
         p = next;
     }
     weir_str s = {start, (size_t)(to - start)};
@@ -221,8 +224,8 @@ static void feed(struct walk *w, const char *p, const char *behind, uint32_t fie
 {
     struct match_ctx *c = w->ctx;
     weir_str token = {p, (size_t)(behind - p)}, text = token;
-    int kind = *p == '"'   ? WEIR_JSON_TEXT
-               : *p == 'n' ? WEIR_JSON_NULL
+    int kind = *p == '"'                ? WEIR_JSON_TEXT
+               : *p == 'n'              ? WEIR_JSON_NULL
                : *p == 't' || *p == 'f' ? WEIR_JSON_BOOL
                                         : WEIR_JSON_NUMBER;
     if (kind == WEIR_JSON_TEXT)

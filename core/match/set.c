@@ -196,8 +196,10 @@ static bool same_first_name(weir_str a, weir_str b)
 static void add_sub(struct build *b, uint32_t rule, const struct pattern_sub *from)
 {
     struct match_set *s = b->set;
-    struct set_sub sub = {.rule = rule, .first_cond = (uint32_t)s->sub_conds_count,
-                          .cond_count = (uint32_t)from->count, .next_pair = SET_NONE};
+    struct set_sub sub = {.rule = rule,
+                          .first_cond = (uint32_t)s->sub_conds_count,
+                          .cond_count = (uint32_t)from->count,
+                          .next_pair = SET_NONE};
     for (size_t i = 0; i < from->count; i++) {
         uint32_t cond = cond_of(b, from->lists[i]);
         SET_PUSH(s, sub_conds) = cond;
@@ -235,10 +237,10 @@ static unsigned weight(const struct set_cond *c)
     unsigned most = 1;
     for (size_t i = 0; i < c->list->count; i++) {
         enum pattern_kind kind = c->list->tests[i].kind;
-        unsigned w = kind == PATTERN_EXISTS                                           ? 64
-                     : kind == PATTERN_RANGE || kind == PATTERN_CIDR                  ? 4
-                     : kind == PATTERN_TEXT || kind == PATTERN_NUMBER                 ? 1
-                                                                                      : 3;
+        unsigned w = kind == PATTERN_EXISTS                           ? 64
+                     : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
+                     : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
+                                                                      : 3;
         most = w > most ? w : most;
     }
     return most;
@@ -418,12 +420,12 @@ void match_seal(struct match_set *s)
 
 size_t match_memory(const struct match_set *s)
 {
-    return sizeof *s + s->arena.used_bytes + values_memory(s) +
-           s->rules_cap * sizeof *s->rules + s->texts_cap * sizeof *s->texts +
-           s->nodes_cap * sizeof *s->nodes + s->children_count * sizeof *s->children +
-           s->fields_cap * sizeof *s->fields + s->conds_cap * sizeof *s->conds +
-           s->items_cap * sizeof *s->items + s->subs_cap * sizeof *s->subs +
-           s->sub_conds_cap * sizeof *s->sub_conds + s->groups_cap * sizeof *s->groups +
-           s->group_subs_cap * sizeof *s->group_subs + s->lazy_subs_cap * sizeof *s->lazy_subs +
+    return sizeof *s + s->arena.used_bytes + values_memory(s) + s->rules_cap * sizeof *s->rules +
+           s->texts_cap * sizeof *s->texts + s->nodes_cap * sizeof *s->nodes +
+           s->children_count * sizeof *s->children + s->fields_cap * sizeof *s->fields +
+           s->conds_cap * sizeof *s->conds + s->items_cap * sizeof *s->items +
+           s->subs_cap * sizeof *s->subs + s->sub_conds_cap * sizeof *s->sub_conds +
+           s->groups_cap * sizeof *s->groups + s->group_subs_cap * sizeof *s->group_subs +
+           s->lazy_subs_cap * sizeof *s->lazy_subs +
            (s->pairs ? (s->pair_mask + 1) * sizeof *s->pairs : 0);
 }

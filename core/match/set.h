@@ -55,11 +55,11 @@ struct set_lengths {
 struct set_field {
     struct set_ranges numbers, addresses;
     struct set_lengths lengths[SET_TAGS];
-    uint32_t always;   /* items to be tried with each value */
-    uint32_t exists;   /* items that hold for any value */
+    uint32_t always;               /* items to be tried with each value */
+    uint32_t exists;               /* items that hold for any value */
     uint32_t first_sub, sub_count; /* in lazy_subs: subs to be tried if there is a value */
-    bool is_joined; /* a sub joins it with another field under the same first name */
-    bool has_texts, has_tokens, has_folds, is_used;
+    bool is_joined;                /* a sub joins it with another field under the same first name */
+    bool has_texts, has_tokens, has_folds;
 };
 
 struct set_node { /* one name of the tree; 0 is the event */
@@ -102,7 +102,7 @@ struct set_pair {
 };
 
 #define SET_LIST(T, name) \
-    T *name;              \
+    T *name; \
     size_t name##_count, name##_cap
 
 struct match_set {
@@ -127,7 +127,7 @@ struct match_set {
     size_t entry_count, entry_mask, pair_mask; /* mask: of the table, a power of two less one */
     uint32_t but_count, slot_count;
     uint32_t always_first, always_count; /* in lazy_subs */
-    uint32_t members[ENVELOPE_MEMBERS];       /* nodes, or SET_NONE */
+    uint32_t members[ENVELOPE_MEMBERS];  /* nodes, or SET_NONE */
 };
 
 #define SET_PUSH(s, name) MEM_PUSH((s)->name, (s)->name##_count, (s)->name##_cap)
@@ -154,7 +154,8 @@ static inline uint64_t set_name_hash(const char *p, size_t n)
         memcpy(&high, p + n - 4, 4);
         a = low, b = high;
     } else if (n) {
-        a = (unsigned char)p[0], b = (uint64_t)(unsigned char)p[n / 2] << 8 | (unsigned char)p[n - 1];
+        a = (unsigned char)p[0],
+        b = (uint64_t)(unsigned char)p[n / 2] << 8 | (unsigned char)p[n - 1];
     }
     return set_mix(a ^ (b << 21 | b >> 43) ^ n << 56);
 }

@@ -6,12 +6,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "json/json.h"
 #include "match/envelope.h"
+#include "json/json.h"
 
 enum { PATHS_MAX = 100 };
 
-struct step { /* .name or [index] */
+struct step {      /* .name or [index] */
     weir_str name; /* ptr NULL: an element */
     size_t index;
 };
@@ -157,8 +157,8 @@ static bool find_placeholder(weir_str name, const weir_pairs *paths, struct piec
         if (key.len != name.len || memcmp(key.ptr, name.ptr, name.len) != 0)
             continue;
         piece->kind = PIECE_PATH;
-        piece->path = parse_path(
-            arena_copy(a, paths->items[i].value.ptr, paths->items[i].value.len), a);
+        piece->path =
+            parse_path(arena_copy(a, paths->items[i].value.ptr, paths->items[i].value.len), a);
         return piece->path != NULL;
     }
     return false;
@@ -167,8 +167,8 @@ static bool find_placeholder(weir_str name, const weir_pairs *paths, struct piec
 static void add_text(struct shape *s, const char *from, const char *to)
 {
     if (to > from)
-        MEM_PUSH(s->pieces, s->count, s->cap) = (struct piece){
-            .kind = PIECE_TEXT, .text = {from, (size_t)(to - from)}};
+        MEM_PUSH(s->pieces, s->count, s->cap) =
+            (struct piece){.kind = PIECE_TEXT, .text = {from, (size_t)(to - from)}};
 }
 
 static bool compile_template(struct shape *s, const weir_pairs *paths, const char *text,
@@ -244,7 +244,8 @@ static bool check_paths(struct shape *s, const weir_pairs *paths, struct error *
         weir_str key = paths->items[i].key, value = paths->items[i].value;
         if (parse_path(arena_copy(&s->arena, value.ptr, value.len), &s->arena))
             continue;
-        (void)error_set(e, EXIT_CONFIG, "InputPathsMap path %.*s of %.*s is not a path like $.a.b[0]",
+        (void)error_set(e, EXIT_CONFIG,
+                        "InputPathsMap path %.*s of %.*s is not a path like $.a.b[0]",
                         (int)(value.len < 200 ? value.len : 200), value.ptr,
                         (int)(key.len < 100 ? key.len : 100), key.ptr);
         return false;

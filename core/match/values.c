@@ -161,8 +161,8 @@ static void add_wildcard(struct match_set *s, uint32_t field, const struct patte
 static void add_range(struct set_ranges *r, const struct pattern_test *t, struct set_item item)
 {
     MEM_PUSH(r->waiting, r->waiting_count, r->waiting_cap) =
-        (struct set_range){t->range.low, t->range.high, t->is_low_open,
-                           t->is_high_open, item.is_but, item.id};
+        (struct set_range){t->range.low,    t->range.high, t->is_low_open,
+                           t->is_high_open, item.is_but,   item.id};
 }
 
 void values_add(struct match_set *s, uint32_t field, const struct pattern_test *t,
@@ -224,8 +224,7 @@ static int by_key(const void *a, const void *b)
 
 static uint32_t point_index(const struct set_ranges *r, const struct decimal_key *key)
 {
-    const struct decimal_key *at =
-        bsearch(key, r->points, r->count, sizeof *r->points, by_key);
+    const struct decimal_key *at = bsearch(key, r->points, r->count, sizeof *r->points, by_key);
     return (uint32_t)(at - r->points);
 }
 
@@ -298,7 +297,7 @@ void values_free(struct match_set *s)
 
 static size_t ranges_memory(const struct set_ranges *r)
 {
-    return r->count * 2 * sizeof *r->points + 2 * (size_t)r->leaves * sizeof *r->heads;
+    return 2 * (size_t)r->count * sizeof *r->points + 2 * (size_t)r->leaves * sizeof *r->heads;
 }
 
 size_t values_memory(const struct match_set *s)

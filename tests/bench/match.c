@@ -24,17 +24,19 @@ static void make_events(struct events *e, unsigned kinds)
 {
     for (unsigned i = 0; i < EVENTS; i++) {
         unsigned n = i * 2654435761u % kinds;
-        int len = snprintf(e->texts[i], sizeof e->texts[i],
-                           "{\"order\":{\"id\":\"%08u\",\"state\":\"state-%u\",\"total\":%u.50,"
-                           "\"currency\":\"EUR\"},\"customer\":{\"name\":\"Ada Lovelace\",\"email\":"
-                           "\"ada@example.org\",\"tags\":[\"gold\",\"early\",\"web\"]},\"lines\":[{"
-                           "\"sku\":\"A-%u\",\"count\":2},{\"sku\":\"B-17\",\"count\":1}],\"note\":"
-                           "\"please leave it with the neighbour\",\"attempt\":1}",
-                           i, n, n, n);
+        int len =
+            snprintf(e->texts[i], sizeof e->texts[i],
+                     "{\"order\":{\"id\":\"%08u\",\"state\":\"state-%u\",\"total\":%u.50,"
+                     "\"currency\":\"EUR\"},\"customer\":{\"name\":\"Ada Lovelace\",\"email\":"
+                     "\"ada@example.org\",\"tags\":[\"gold\",\"early\",\"web\"]},\"lines\":[{"
+                     "\"sku\":\"A-%u\",\"count\":2},{\"sku\":\"B-17\",\"count\":1}],\"note\":"
+                     "\"please leave it with the neighbour\",\"attempt\":1}",
+                     i, n, n, n);
         (void)snprintf(e->sources[i], sizeof e->sources[i], "shop.%u", n / 10);
         (void)snprintf(e->types[i], sizeof e->types[i], "OrderPlaced%u", n % 10);
         e->bodies[i] = (weir_payload){e->texts[i], (size_t)len};
-        e->events[i] = (weir_event){.body = &e->bodies[i], .source = weir_text(e->sources[i]),
+        e->events[i] = (weir_event){.body = &e->bodies[i],
+                                    .source = weir_text(e->sources[i]),
                                     .type = weir_text(e->types[i])};
     }
 }
@@ -66,7 +68,8 @@ static const struct kind {
     {"prefix", "{\"detail\":{\"order\":{\"state\":[{\"prefix\":\"state-%1$u\"}]}}}"},
     {"wildcard", "{\"detail\":{\"order\":{\"state\":[{\"wildcard\":\"*ate-%1$u*\"}]}}}"},
     {"numeric", "{\"detail\":{\"order\":{\"total\":[{\"numeric\":[\">\",%1$u,\"<\",%1$u.75]}]}}}"},
-    {"source + detail", "{\"source\":[\"shop.%2$u\"],\"detail\":{\"order\":{\"state\":[\"state-%1$u\"]}}}"},
+    {"source + detail",
+     "{\"source\":[\"shop.%2$u\"],\"detail\":{\"order\":{\"state\":[\"state-%1$u\"]}}}"},
     {"in an array", "{\"detail\":{\"lines\":{\"sku\":[\"A-%1$u\"],\"count\":[2]}}}"},
 };
 
@@ -100,8 +103,8 @@ static void measure(const struct kind *k, unsigned rules)
 int main(void)
 {
     static const unsigned counts[] = {1, 5, 100, 10000};
-    printf("%-22s %6s %11s %11s %15s %7s %9s %8s\n", "patterns on", "count", "checked", "known good",
-           "known good", "hits", "add each", "each");
+    printf("%-22s %6s %11s %11s %15s %7s %9s %8s\n", "patterns on", "count", "checked",
+           "known good", "known good", "hits", "add each", "each");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         for (size_t n = 0; n < sizeof counts / sizeof *counts; n++)
             measure(&kinds[i], counts[n]);
