@@ -17,6 +17,7 @@ struct item {
     struct slot *slot;
     struct inlet *const *inlets;
     size_t inlet_count;
+    bool is_handed_on; /* the slot's branch becomes the inlets' */
     struct park *park;
     void (*fn)(void *arg, weir_status s);
     void *arg;
@@ -74,6 +75,7 @@ void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct 
     struct commit *c = commit_now(w);
     struct item *item = &MEM_PUSH(c->items, c->count, c->cap);
     *item = (struct item){.ev = ev, .slot = ev->slot, .inlets = inlets, .inlet_count = k};
+    item->is_handed_on = ev->slot && !ev->slot->wants_durable;
     item->put = put_event(w, c->unit, inlets, k, ev);
     block_ref(ev->block);
     if (unit_bytes(c->unit) > UNIT_BYTES_MAX)
@@ -117,7 +119,7 @@ static void item_home(struct worker *w, struct item *item, weir_status status)
         worker_count(w, LEDGER_COPIED, 1 - (int64_t)item->inlet_count);
         slot_fail(item->slot, WEIR_E_RETRY, "journal", "the disk has no room or failed", false);
         worker_count(w, LEDGER_ACCEPTED, -1);
-    } else if (!item->slot || item->slot->wants_durable) {
+    } else if (!item->is_handed_on) {
         slot_release(item->slot, SLOT_DURABLE);
     }
     block_unref(item->ev->block);
@@ -144,7 +146,7 @@ static void commit_done(void *user, weir_status status, const struct journal_uni
             park_set_sequence(item->park, unit_sequence(u, item->put, 0));
         if (!item->ev || status != WEIR_OK)
             continue;
-        struct slot *slot = item->slot && !item->slot->wants_durable ? item->slot : NULL;
+        struct slot *slot = item->is_handed_on ? item->slot : NULL;
         if (slot && item->inlet_count > 1)
             slot_ref(slot, (uint32_t)item->inlet_count - 1);
         for (size_t k = 0; k < item->inlet_count; k++)

@@ -267,7 +267,9 @@ static weir_metric *host_metric(const weir_host *h, int kind, const char *name, 
     char full[128];
     if (!l->stage->pipeline)
         return &nowhere;
-    const char *ending = kind == WEIR_COUNTER ? "_total" : "";
+    size_t n = strlen(name);
+    bool is_total = n > 6 && strcmp(name + n - 6, "_total") == 0;
+    const char *ending = kind == WEIR_COUNTER && !is_total ? "_total" : "";
     (void)snprintf(full, sizeof full, "weir_%s_%s%s", l->stage->component->name, name, ending);
     for (char *c = full; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789_", *c))

@@ -11,7 +11,13 @@
 #include "pipeline/park.h"
 #include "pipeline/trace.h"
 
-enum { FLIGHTS_DEFAULT = 4, READ_AHEAD = 2048, RING_BYTES_MAX = 16 << 20 };
+enum {
+    FLIGHTS_DEFAULT = 4,
+    READ_AHEAD = 2048,
+    RING_BYTES_MAX =
+        16 << 20, /* of a stage's events in memory; of a durable buffer the rest is on disk */
+    RING_EVENTS_MAX = 1 << 14,
+};
 
 void ring_push(struct ring *r, const struct entry *e)
 {
@@ -182,11 +188,28 @@ void inlet_start(struct inlet *in)
     inlet_deliver(in);
 }
 
+/* A buffer in memory has the file's limits; of one on disk a part is kept in memory as well. */
 static bool has_ring_room(const struct inlet *in, size_t n)
 {
     uint64_t count = atomic_load_explicit(&in->ring_count, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&in->ring_bytes, memory_order_relaxed);
-    return count + n <= (uint64_t)in->buffer->max_events && bytes < RING_BYTES_MAX;
+    uint64_t limit = (uint64_t)in->buffer->max_events, bytes_limit = in->buffer->max_bytes.bytes;
+    if (!limit || (in->is_durable && limit > RING_EVENTS_MAX))
+        limit = RING_EVENTS_MAX;
+    if (in->is_durable && bytes_limit > RING_BYTES_MAX)
+        bytes_limit = RING_BYTES_MAX;
+    return count + n <= limit && bytes < bytes_limit;
+}
+
+/* The size on disk is reckoned from the mean of what came in this run. */
+static bool is_disk_full(const struct inlet *in)
+{
+    uint64_t live = stream_live(in->stream);
+    uint64_t came = atomic_load_explicit(&in->came_count, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&in->came_bytes, memory_order_relaxed);
+    if (in->buffer->max_events && live >= (uint64_t)in->buffer->max_events)
+        return true;
+    return came && bytes / came * live >= in->buffer->max_bytes.bytes;
 }
 
 static void ring_account(struct inlet *in, const struct entry *e, int sign)
@@ -206,6 +229,8 @@ static void watch(struct inlet *in, uint64_t sequence, struct slot *slot)
 void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_t sequence)
 {
     struct entry e = {.ev = ev, .slot = slot, .sequence = sequence};
+    atomic_fetch_add_explicit(&in->came_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->came_bytes, ev->pub.body->len + 128, memory_order_relaxed);
     (void)pthread_mutex_lock(&in->lock);
     if (in->is_spilled || !has_ring_room(in, 1)) {
         if (!in->is_spilled)
@@ -721,11 +746,12 @@ static void on_redo(struct loop_timer *t)
 
 bool inlet_is_full(const struct inlet *in)
 {
-    if (in->is_durable || in->buffer->when_full != FULL_BLOCK)
+    if (in->buffer->when_full != FULL_BLOCK || in->stage->role == ROLE_TRANSFORM)
         return false;
+    if (in->is_durable)
+        return is_disk_full(in);
     return !has_ring_room(in, 1) ||
-           atomic_load_explicit(&in->retry_waiting, memory_order_relaxed) >=
-               (uint64_t)in->buffer->max_events;
+           atomic_load_explicit(&in->retry_waiting, memory_order_relaxed) >= RING_EVENTS_MAX;
 }
 
 bool inlet_is_idle(struct inlet *in)

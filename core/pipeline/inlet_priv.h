@@ -82,6 +82,7 @@ struct inlet {
     int64_t ack_first, ack_count;
     _Atomic uint64_t in_memory; /* entries without a record, and ring entries */
     _Atomic uint64_t ring_count, ring_bytes;
+    _Atomic uint64_t came_count, came_bytes; /* into the stream, in this run */
     _Atomic uint64_t retry_waiting, flying;
 };
 

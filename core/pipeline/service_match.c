@@ -5,7 +5,7 @@
 
 struct weir_match_set {
     struct match_set *set;
-    bool is_sealed;
+    atomic_bool is_sealed;
     size_t lanes;
     struct match_ctx **ctx; /* one a worker, made by its first test */
 };
@@ -41,9 +41,23 @@ static weir_status set_add(const weir_match *m, weir_match_set *s, const weir_js
     return l->host.refuse(&l->host, pattern, e.at, "the pattern is not valid: %s", e.reason);
 }
 
+/* The first test of any worker ends the building. */
+static void seal(weir_match_set *s)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (atomic_load_explicit(&s->is_sealed, memory_order_acquire))
+        return;
+    (void)pthread_mutex_lock(&lock);
+    if (!atomic_load_explicit(&s->is_sealed, memory_order_relaxed))
+        match_seal(s->set);
+    atomic_store_explicit(&s->is_sealed, true, memory_order_release);
+    (void)pthread_mutex_unlock(&lock);
+}
+
 static struct match_ctx *ctx_of(weir_match_set *s, const struct lane *l)
 {
     size_t i = l->worker ? l->worker->index : 0;
+    seal(s);
     if (!s->ctx[i])
         s->ctx[i] = match_ctx_new(s->set);
     return s->ctx[i];
