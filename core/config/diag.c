@@ -257,8 +257,9 @@ void diag_print_json(const struct document *d, FILE *out)
     struct buf b = {0};
     for (size_t i = 0; i < d->diag_count; i++) {
         const struct diag *one = &all[i];
-        buf_print(&b, "{\"line\":%u,\"column\":%u", one->at.line, one->at.column);
-        put_member(&b, "file", file_name(d, one->at));
+        buf_add_text(&b, "{\"file\":");
+        json_quote(&b, weir_text(file_name(d, one->at)));
+        buf_print(&b, ",\"line\":%u,\"column\":%u", one->at.line, one->at.column);
         put_member(&b, "severity", one->severity == DIAG_ERROR ? "error" : "warning");
         put_member(&b, "message", one->text);
         if (one->help)

@@ -179,17 +179,25 @@ static void put_text(struct fill *f, struct node *n, const char **out)
         option_value_limits(f, n, (double)n->len);
 }
 
-/* A bare number lacks its unit: say how it would be written. */
-static void wrong_unit(struct fill *f, struct node *n, const char *expected)
+/* What the size was likely meant to be: a bare number, or one with a unit that may mean two. */
+static const char *size_help(struct fill *f, const struct node *n)
 {
-    uint64_t number;
-    const char *help = NULL;
-    bool is_size = f->row->type == WEIR_T_SIZE;
-    if (!n->is_secret && text_to_u64((weir_str){n->text, n->len}, &number))
-        help = is_size ? arena_format(&f->d->arena, "a unit is due: write %sKiB or %sMiB", n->text,
-                                      n->text)
-                       : arena_format(&f->d->arena, "a unit is due: write %ss", n->text);
-    wrong(f, n, help, expected);
+    int digits = (int)strspn(n->text, "0123456789");
+    char unit = n->text[digits];
+    if (!digits || (unit && n->text[digits + 1]) || !strchr("KMGTkmgt", unit))
+        return "units are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB";
+    if (!unit)
+        return arena_format(&f->d->arena, "a unit is due: write %sKiB or %sMiB", n->text, n->text);
+    unit = (char)(unit & ~0x20);
+    return arena_format(&f->d->arena, "write %.*s%ciB (1024) or %.*s%cB (1000)", digits, n->text,
+                        unit, digits, n->text, unit);
+}
+
+static const char *duration_help(struct fill *f, const struct node *n)
+{
+    if (n->len && strspn(n->text, "0123456789") == n->len)
+        return arena_format(&f->d->arena, "a unit is due: write %ss", n->text);
+    return "units are ns, us, ms, s, m, h and d";
 }
 
 static void put_duration(struct fill *f, struct node *n, weir_duration *out)
@@ -197,7 +205,8 @@ static void put_duration(struct fill *f, struct node *n, weir_duration *out)
     if (unit_parse_duration((weir_str){n->text, n->len}, &out->ns))
         option_value_limits(f, n, (double)out->ns);
     else
-        wrong_unit(f, n, "a duration such as 250ms, 30s or 1h30m");
+        wrong(f, n, n->is_secret ? NULL : duration_help(f, n),
+              "a duration such as 250ms, 30s or 1h30m");
 }
 
 static void put_size(struct fill *f, struct node *n, weir_size *out)
@@ -205,7 +214,7 @@ static void put_size(struct fill *f, struct node *n, weir_size *out)
     if (unit_parse_size((weir_str){n->text, n->len}, &out->bytes))
         option_value_limits(f, n, (double)out->bytes);
     else
-        wrong_unit(f, n, "a size such as 512B, 64KiB or 5MB");
+        wrong(f, n, n->is_secret ? NULL : size_help(f, n), "a size such as 512B, 64KiB or 5MB");
 }
 
 void option_value_scalar(struct fill *f, struct node *n, void *member)

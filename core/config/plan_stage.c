@@ -60,7 +60,10 @@ static void find_component(struct plan_work *w, struct plan_stage *s)
 {
     struct node *plugin = node_get(s->node, "plugin");
     if (!plugin) {
-        diag_add(w->d, DIAG_ERROR, s->name_node, "add plugin: and the name of a component",
+        bool has_type = node_get(s->node, "type") != NULL;
+        diag_add(w->d, DIAG_ERROR, s->name_node,
+                 has_type ? "write plugin: in place of type:"
+                          : "add plugin: and the name of a component",
                  "%s.%s does not say which plugin it is", plan_sections[s->role], s->name);
         return;
     }
