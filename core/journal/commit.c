@@ -472,7 +472,7 @@ bool commit_upkeep(struct journal *j, bool is_idle)
     if (is_check_wanted(j, is_idle))
         (void)checkpoint_write(j, false);
     if (j->health.is_full)
-        (void)has_put_room(j, 0);
+        (void)has_put_room(j, UINT32_MAX); /* room for a new segment, whatever is put next */
     if (!is_idle)
         return false;
     if (j->bytes_since_check && !j->health.is_full)

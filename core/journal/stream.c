@@ -78,8 +78,9 @@ struct stream *stream_open(struct journal *j, const char *name, uint32_t kind, s
     journal_lock(j);
     struct stream *s = stream_find(j, name);
     if (s && s->kind_id != kind) {
-        error_set(e, EXIT_CONFIG, "stream %s: it is of kind %u on disk, not %u", name, s->kind_id,
-                  kind);
+        if (e)
+            error_set(e, EXIT_CONFIG, "stream %s: it is of kind %u on disk, not %u", name,
+                      s->kind_id, kind);
         s = NULL;
     } else if (!s) {
         s = stream_make(j, 0, weir_text(name), kind);

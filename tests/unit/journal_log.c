@@ -1,0 +1,506 @@
+/* tests/unit/journal_log.c: the journal on a real disk and on one that fails, fills up and rots. */
+#include <check.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "journal/internal.h"
+#include "journal_disk.h"
+
+static char dir[256], path[300];
+
+static void remove_one(void *user, const char *name)
+{
+    char file[600];
+    (void)snprintf(file, sizeof file, "%s/%s", (const char *)user, name);
+    (void)unlink(file);
+}
+
+static void setup(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(dir, sizeof dir, "%s/weir-journal-XXXXXX", tmp ? tmp : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/journal", dir);
+}
+
+static void teardown(void)
+{
+    (void)disk_real.list(&disk_real, path, remove_one, path);
+    (void)rmdir(path);
+    (void)rmdir(dir);
+}
+
+static struct journal *open_at(const struct disk *disk, uint64_t slot_bytes)
+{
+    struct error e = {0};
+    struct journal_options o = {.path = disk ? "/j" : path,
+                                .slot_bytes = slot_bytes,
+                                .disk = disk,
+                                .lock_note = "a test"};
+    struct journal *j = journal_open(&o, &e);
+    ck_assert_msg(j != NULL, "%s", e.text);
+    return j;
+}
+
+static void put(struct journal_unit *u, struct stream *s, const char *text)
+{
+    char copy[8192];
+    size_t n = strlen(text);
+    memcpy(copy, text, n);
+    struct iovec part = {copy, n};
+    unit_put(u, &s, 1, &part, 1);
+}
+
+static weir_status put_one(struct journal *j, struct stream *s, const char *text)
+{
+    struct journal_unit *u = journal_begin(j);
+    put(u, s, text);
+    return journal_submit_wait(u);
+}
+
+static void ck_read(struct stream *s, uint64_t sequence, const char *expected)
+{
+    struct buf out = {0};
+    ck_assert_int_eq(stream_read(s, sequence, &out), WEIR_OK);
+    ck_assert_str_eq(buf_text(&out), expected);
+    buf_fini(&out);
+}
+
+START_TEST(what_is_put_is_read_and_stays)
+{
+    struct journal *j = open_at(NULL, 0);
+    struct stream *s = stream_open(j, "a", 0, NULL), *both[2] = {s, stream_open(j, "b", 0, NULL)};
+    uint32_t sum = journal_counter(j, "accepted");
+    char one[] = "one", two[] = "two";
+    struct iovec parts[2] = {{one, 3}, {two, 3}};
+    struct journal_unit *u = journal_begin(j);
+    ck_assert(unit_is_empty(u));
+    unit_put(u, both, 2, parts, 2);
+    unit_count(u, sum, 5);
+    unit_count(u, sum, -1);
+    ck_assert(!unit_is_empty(u));
+    ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+    ck_assert_int_eq(put_one(j, s, "three"), WEIR_OK);
+    ck_assert_ptr_null(stream_open(j, "a", 9, NULL));
+    journal_close(j);
+
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_int_eq(st.st_mode & 0777, 0700);
+    j = open_at(NULL, 0);
+    s = stream_find(j, "a");
+    ck_assert_ptr_nonnull(s);
+    ck_assert_uint_eq(stream_next(s), 2);
+    ck_assert_uint_eq(stream_live(s), 2);
+    ck_assert_int_eq(journal_counter_value(j, journal_counter(j, "accepted")), 4);
+    ck_read(s, 0, "onetwo");
+    ck_read(stream_find(j, "b"), 0, "onetwo");
+    u = journal_begin(j);
+    unit_ack(u, s, 0, 1);
+    ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+    ck_assert_uint_eq(stream_first_live(s), 1);
+    struct buf out = {0};
+    ck_assert_int_eq(stream_read(s, 0, &out), WEIR_E_REJECT);
+    struct reader *r = reader_new(s, 0);
+    weir_str text;
+    uint64_t sequence;
+    ck_assert_int_eq(reader_next(r, &text, &sequence), WEIR_OK);
+    ck_assert_uint_eq(sequence, 1);
+    ck_assert(weir_same(text, "three"));
+    ck_assert_int_eq(reader_next(r, &text, &sequence), WEIR_IDLE);
+    ck_assert_uint_eq(reader_position(r), 2);
+    reader_free(r);
+    journal_close(j);
+}
+END_TEST
+
+START_TEST(second_opener_is_told_who)
+{
+    struct journal *j = open_at(NULL, 0);
+    struct error e = {0};
+    struct journal_options o = {.path = path};
+    char pid[32];
+    (void)snprintf(pid, sizeof pid, "pid %ld, a test", (long)getpid());
+    ck_assert_ptr_null(journal_open(&o, &e));
+    ck_assert_int_eq(e.code, EXIT_NOT_AVAILABLE);
+    ck_assert_msg(strstr(e.text, pid) != NULL, "%s", e.text);
+    ck_assert_int_eq(put_one(j, stream_open(j, "a", 0, NULL), "x"), WEIR_OK);
+    o.is_reader = true;
+    struct journal *reader = journal_open(&o, &e);
+    ck_assert_ptr_nonnull(reader);
+    ck_read(stream_find(reader, "a"), 0, "x");
+    ck_assert_int_eq(put_one(reader, stream_find(reader, "a"), "y"), WEIR_E_FATAL);
+    journal_close(reader);
+    ck_read(stream_find(j, "a"), 0, "x");
+    journal_close(j);
+}
+END_TEST
+
+START_TEST(large_records_get_a_slot_of_their_size)
+{
+    struct journal *j = open_at(NULL, 0);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    size_t n = 9 << 20;
+    char *large = mem_new(n);
+    memset(large, 'x', n);
+    struct iovec part = {large, n};
+    struct journal_unit *u = journal_begin(j);
+    unit_put(u, &s, 1, &part, 1);
+    ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+    ck_assert_int_eq(put_one(j, s, "small"), WEIR_OK);
+    journal_close(j);
+    j = open_at(NULL, 0);
+    struct buf out = {0};
+    ck_assert_int_eq(stream_read(stream_find(j, "a"), 0, &out), WEIR_OK);
+    ck_assert_uint_eq(out.len, n);
+    ck_assert_mem_eq(out.ptr, large, n);
+    ck_read(stream_find(j, "a"), 1, "small");
+    buf_fini(&out);
+    mem_free(large);
+    journal_close(j);
+}
+END_TEST
+
+/* ---- a full disk ---- */
+
+START_TEST(acks_go_on_when_the_disk_is_full_and_it_heals)
+{
+    static struct sim sim;
+    sim_init(&sim, 1);
+    sim.space = 20 * 32768;
+    struct journal *j = open_at(&sim.disk, 32768);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    char text[1000];
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = 0;
+    uint64_t count = 0;
+    while (put_one(j, s, text) == WEIR_OK)
+        count++;
+    ck_assert_uint_gt(count, 100);
+    struct journal_health h;
+    journal_health(j, &h);
+    ck_assert(h.is_full && !h.is_failed && !journal_has_room(j, 1));
+    for (uint64_t i = 0; i < count; i++) { /* every one of them, also in the worst order */
+        uint64_t which = i % 2 ? count - 1 - i / 2 : i / 2;
+        struct journal_unit *u = journal_begin(j);
+        unit_ack(u, s, which, 1);
+        ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+    }
+    ck_assert_uint_eq(stream_live(s), 0);
+    journal_tick(j);
+    ck_assert_int_eq(put_one(j, s, "again"), WEIR_OK);
+    journal_health(j, &h);
+    ck_assert(!h.is_full);
+    ck_read(s, count, "again");
+    journal_close(j);
+    sim_fini(&sim);
+}
+END_TEST
+
+START_TEST(every_nth_write_fails_with_no_space)
+{
+    static struct sim sim;
+    for (uint64_t n = 2; n < 40; n++) {
+        sim_init(&sim, n);
+        struct journal *j = open_at(&sim.disk, 16384);
+        struct stream *s = stream_open(j, "a", 0, NULL);
+        sim.full_at = n;
+        bool is_kept[200];
+        uint64_t kept = 0;
+        char text[32];
+        char texts[200][32];
+        for (int i = 0; i < 200; i++) {
+            (void)snprintf(text, sizeof text, "message %d", i);
+            is_kept[i] = put_one(j, s, text) == WEIR_OK;
+            if (is_kept[i])
+                memcpy(texts[kept++], text, sizeof text);
+        }
+        sim.full_at = 0;
+        journal_close(j);
+        j = open_at(&sim.disk, 16384);
+        s = stream_find(j, "a");
+        ck_assert(kept == 0 || s != NULL);
+        ck_assert(kept == 0 || stream_live(s) >= kept);
+        for (uint64_t i = 0; i < kept; i++)
+            ck_read(s, i, texts[i]);
+        journal_close(j);
+        sim_fini(&sim);
+    }
+}
+END_TEST
+
+START_TEST(failed_syncs_move_on_and_then_give_up)
+{
+    static struct sim sim;
+    sim_init(&sim, 3);
+    struct journal *j = open_at(&sim.disk, 32768);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    ck_assert_int_eq(put_one(j, s, "one"), WEIR_OK);
+    sim.fail_sync_at = sim.syncs + 1;
+    ck_assert_int_eq(put_one(j, s, "two"), WEIR_OK);
+    struct journal_health h;
+    journal_health(j, &h);
+    ck_assert_uint_eq(h.sync_failures, 1);
+    ck_assert(!h.is_failed);
+    ck_read(s, 0, "one");
+    ck_read(s, 1, "two");
+    sim_power_loss(&sim, SIM_NONE);
+    struct journal *again = open_at(&sim.disk, 32768);
+    ck_read(stream_find(again, "a"), 0, "one");
+    ck_read(stream_find(again, "a"), 1, "two");
+    sim.is_dead = true;
+    ck_assert_int_eq(put_one(again, stream_find(again, "a"), "three"), WEIR_E_RETRY);
+    journal_close(again);
+    journal_close(j);
+    sim_fini(&sim);
+}
+END_TEST
+
+/* ---- damage ---- */
+
+enum { DAMAGE_RECORDS = 300, DAMAGE_BYTES = 120 };
+
+static void damage_text(uint64_t sequence, char *text)
+{
+    memset(text, 0, DAMAGE_BYTES);
+    (void)snprintf(text, DAMAGE_BYTES, "%0*llu", DAMAGE_BYTES - 2, (unsigned long long)sequence);
+}
+
+static uint64_t count_right(struct stream *s)
+{
+    struct reader *r = reader_new(s, 0);
+    weir_str got;
+    uint64_t sequence, right = 0;
+    char text[DAMAGE_BYTES];
+    while (reader_next(r, &got, &sequence) == WEIR_OK) {
+        damage_text(sequence, text);
+        ck_assert_msg(weir_same(got, text), "another record's bytes under number %llu",
+                      (unsigned long long)sequence);
+        right++;
+    }
+    reader_free(r);
+    return right;
+}
+
+/* 300 records in 60 groups, half of them acknowledged, some segments packed. */
+static void damage_prepare(struct sim *sim, bool is_closed)
+{
+    struct journal *j = open_at(&sim->disk, 16384);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    char text[DAMAGE_BYTES];
+    for (uint64_t i = 0; i < DAMAGE_RECORDS;) {
+        struct journal_unit *u = journal_begin(j);
+        for (int n = 0; n < 5; n++) {
+            damage_text(i++, text);
+            put(u, s, text);
+        }
+        if (i > 50)
+            unit_ack(u, s, i - 50, 3);
+        ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+        journal_tick(j);
+    }
+    if (is_closed) {
+        journal_close(j);
+        return;
+    }
+    sim->is_dead = true;
+    journal_close(j);
+    sim_process_death(sim);
+}
+
+START_TEST(a_damaged_sector_costs_only_its_records)
+{
+    static struct sim sim, copy;
+    sim_init(&sim, 5);
+    damage_prepare(&sim, _i);
+    struct journal *j = open_at(&sim.disk, 16384);
+    uint64_t live = stream_live(stream_find(j, "a"));
+    journal_close(j);
+    const char *more = getenv("WEIR_FUZZ_ROUNDS");
+    uint64_t rounds = more ? strtoull(more, NULL, 10) : 300, random = 99;
+    for (uint64_t i = 0; i < rounds; i++) {
+        sim_copy(&copy, &sim);
+        struct sim_file *f = &copy.files[sim_below(&random, SIM_FILES)];
+        uint64_t at = f->size ? sim_random(&random) % f->size / SIM_SECTOR * SIM_SECTOR : 0;
+        for (int k = 0; f->size && k < SIM_SECTOR; k++)
+            f->now[at + (uint64_t)k] ^= (char)(1 + sim_below(&random, 255));
+        j = open_at(&copy.disk, 16384);
+        struct stream *s = stream_find(j, "a");
+        ck_assert_ptr_nonnull(s);
+        uint64_t right = count_right(s);
+        /* a sector of records of 168 bytes meets at most 5; the last group has 5 */
+        ck_assert_msg(right + 10 >= live, "%s at %llu: %llu of %llu", f->name,
+                      (unsigned long long)at, (unsigned long long)right, (unsigned long long)live);
+        journal_close(j);
+        sim_fini(&copy);
+    }
+    sim_fini(&sim);
+}
+END_TEST
+
+START_TEST(both_checkpoints_destroyed_loses_nothing)
+{
+    static struct sim sim;
+    sim_init(&sim, 6);
+    damage_prepare(&sim, _i);
+    struct journal *j = open_at(&sim.disk, 16384);
+    uint64_t live = stream_live(stream_find(j, "a"));
+    struct journal_health h;
+    journal_health(j, &h);
+    journal_close(j);
+    int destroyed = 0;
+    for (int i = 0; i < SIM_FILES; i++) {
+        if (!sim.files[i].name || !strstr(sim.files[i].name, "check-"))
+            continue;
+        memset(sim.files[i].now, 0xEE, 64);
+        destroyed++;
+    }
+    ck_assert_int_eq(destroyed, 2);
+    j = open_at(&sim.disk, 16384);
+    ck_assert_uint_ge(count_right(stream_find(j, "a")), live);
+    ck_assert_int_eq(put_one(j, stream_find(j, "a"), "x"), WEIR_OK);
+    journal_close(j);
+    sim_fini(&sim);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+enum { SUBMITTERS = 4, EACH = 2000 };
+static _Atomic uint64_t answered, heard;
+
+static void on_done(void *user, weir_status status, const struct journal_unit *u)
+{
+    uint64_t *last = user;
+    uint64_t sequence = unit_sequence(u, 0, 0);
+    ck_assert_int_eq(status, WEIR_OK);
+    ck_assert(*last == UINT64_MAX || sequence > *last); /* in the order of submission */
+    *last = sequence;
+    atomic_fetch_add(&answered, 1);
+}
+
+static void on_put(void *user)
+{
+    atomic_fetch_add(&heard, 1);
+}
+
+static void *submitter(void *user)
+{
+    struct journal *j = user;
+    static _Thread_local uint64_t last;
+    last = UINT64_MAX;
+    struct stream *s = stream_open(j, "shared", 0, NULL);
+    uint32_t sum = journal_counter(j, "sum");
+    for (int i = 0; i < EACH; i++) {
+        struct journal_unit *u = journal_begin(j);
+        put(u, s, "some text that is written by several threads");
+        unit_count(u, sum, 1);
+        if (i % 100 == 99)
+            ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+        else
+            journal_submit(u, i % 3 == 0 ? JOURNAL_WRITTEN : JOURNAL_SYNCED, NULL, NULL);
+    }
+    for (int i = 0; i < 50; i++) {
+        struct journal_unit *u = journal_begin(j);
+        put(u, s, "in order");
+        journal_submit(u, JOURNAL_SYNCED, on_done, &last);
+    }
+    struct journal_unit *end = journal_begin(j);
+    ck_assert_int_eq(journal_submit_wait(end), WEIR_OK); /* all before are answered */
+    return NULL;
+}
+
+static void *consumer(void *user)
+{
+    struct journal *j = user;
+    struct stream *s = stream_open(j, "shared", 0, NULL);
+    struct reader *r = reader_new(s, 0);
+    uint64_t expected = 0, total = SUBMITTERS * (EACH + 50ULL);
+    while (expected < total) {
+        weir_str text;
+        uint64_t sequence;
+        weir_status status = reader_next(r, &text, &sequence);
+        if (status == WEIR_IDLE) {
+            struct journal_unit *u = journal_begin(j);
+            (void)journal_submit_wait(u);
+            continue;
+        }
+        ck_assert_int_eq(status, WEIR_OK);
+        ck_assert_uint_eq(sequence, expected);
+        expected++;
+        if (expected % 64 == 0) {
+            struct journal_unit *u = journal_begin(j);
+            unit_ack(u, s, expected - 64, 64);
+            journal_submit(u, JOURNAL_LAZY, NULL, NULL);
+        }
+    }
+    reader_free(r);
+    return NULL;
+}
+
+START_TEST(threads_submit_and_read)
+{
+    struct journal *j = open_at(NULL, 65536);
+    struct error e = {0};
+    ck_assert_int_eq(journal_start_thread(j, &e), 0);
+    stream_listen(stream_open(j, "shared", 0, NULL), on_put, NULL);
+    pthread_t threads[SUBMITTERS + 1];
+    for (int i = 0; i < SUBMITTERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, submitter, j), 0);
+    ck_assert_int_eq(pthread_create(&threads[SUBMITTERS], NULL, consumer, j), 0);
+    for (int i = 0; i <= SUBMITTERS; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert_uint_eq(atomic_load(&answered), SUBMITTERS * 50);
+    ck_assert_uint_gt(atomic_load(&heard), 0);
+    journal_close(j);
+    j = open_at(NULL, 65536);
+    ck_assert_int_eq(journal_counter_value(j, journal_counter(j, "sum")), SUBMITTERS * EACH);
+    ck_assert_uint_eq(stream_next(stream_find(j, "shared")), SUBMITTERS * (EACH + 50ULL));
+    ck_assert_uint_eq(stream_live(stream_find(j, "shared")), SUBMITTERS * (EACH + 50ULL) % 64);
+    journal_close(j);
+}
+END_TEST
+
+START_TEST(idle_journals_wake_for_lazy_units)
+{
+    struct journal *j = open_at(NULL, 0);
+    struct error e = {0};
+    ck_assert_int_eq(journal_start_thread(j, &e), 0);
+    uint64_t last = UINT64_MAX;
+    atomic_store(&answered, 0);
+    struct journal_unit *u = journal_begin(j);
+    put(u, stream_open(j, "a", 0, NULL), "lazy");
+    journal_submit(u, JOURNAL_LAZY, on_done, &last);
+    while (atomic_load(&answered) == 0)
+        (void)sched_yield();
+    journal_close(j);
+}
+END_TEST
+
+int main(void)
+{
+    log_setup((struct log_settings){.level = (weir_level)(WEIR_ERROR + 1)});
+    Suite *s = suite_create("journal");
+    TCase *t = tcase_create("journal");
+    tcase_set_timeout(t, 120);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, what_is_put_is_read_and_stays);
+    tcase_add_test(t, second_opener_is_told_who);
+    tcase_add_test(t, large_records_get_a_slot_of_their_size);
+    tcase_add_test(t, acks_go_on_when_the_disk_is_full_and_it_heals);
+    tcase_add_test(t, every_nth_write_fails_with_no_space);
+    tcase_add_test(t, failed_syncs_move_on_and_then_give_up);
+    tcase_add_loop_test(t, a_damaged_sector_costs_only_its_records, 0, 2);
+    tcase_add_loop_test(t, both_checkpoints_destroyed_loses_nothing, 0, 2);
+    tcase_add_test(t, threads_submit_and_read);
+    tcase_add_test(t, idle_journals_wake_for_lazy_units);
+    suite_add_tcase(s, t);
+    SRunner *runner = srunner_create(s);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
