@@ -55,24 +55,25 @@ static uint32_t hash(uint32_t seed, const char *text)
 static bool is_of(const struct figure *f, const weir_sample *s, const char *label,
                   const char *label_value)
 {
-    return strcmp(f->name, s->name) == 0 && strcmp(f->stage, s->stage) == 0 &&
-           strcmp(f->label, label) == 0 && strcmp(f->label_value, label_value) == 0;
+    return strcmp(f->name, s->name) == 0 && strcmp(f->label, label) == 0 &&
+           strcmp(f->label_value, label_value) == 0;
 }
 
 static void take_sample(void *arg, const weir_sample *s)
 {
     struct emf *e = arg;
     const char *label = s->label ? s->label : "", *value = s->label_value ? s->label_value : "";
-    uint32_t at = hash(hash(hash(hash(2166136261u, s->name), s->stage), label), value) % BUCKETS;
+    const char *stage = s->stage ? s->stage : "";
+    uint32_t at = hash(hash(hash(hash(2166136261u, s->name), stage), label), value) % BUCKETS;
     struct figure *f = e->buckets[at];
-    while (f && !is_of(f, s, label, value))
+    while (f && !(strcmp(f->stage, stage) == 0 && is_of(f, s, label, value)))
         f = f->same_hash;
     if (!f && e->figures < FIGURES_MAX) {
         const weir_host *h = e->h;
         f = h->keep(h, sizeof *f);
         *f = (struct figure){.same_hash = e->buckets[at], .kind = s->kind};
         f->name = kept_text(h, s->name);
-        f->stage = kept_text(h, s->stage);
+        f->stage = kept_text(h, stage);
         f->label = kept_text(h, label);
         f->label_value = kept_text(h, value);
         e->buckets[at] = f;

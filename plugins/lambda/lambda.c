@@ -318,8 +318,8 @@ static void run_one(const struct lambda *l, const weir_host *h, struct job *job)
     if (event) {
         a = native_call(w->native, h, &v, (weir_str){event->ptr, event->len});
         h->unref(h, event);
+        w->native_calls++;
         int64_t took_ns = h->now(h) - v.begun_ns;
-        h->observe(h, w->figures.invocations, 1);
         h->observe(h, w->figures.duration, (double)took_ns / 1e9);
         if (took_ns > l->timeout.ns) {
             h->observe(h, w->figures.timeouts, 1);
@@ -343,6 +343,8 @@ static weir_status lambda_batch(void *self, const weir_host *h, const weir_batch
     struct job *job = job_new(h, w, in);
     while (job->started < in->count)
         run_one(l, h, job);
+    h->observe(h, w->figures.invocations, (double)w->native_calls);
+    w->native_calls = 0;
     (void)job_emit(h, job, out);
     job_free(h, w, job);
     return WEIR_OK;

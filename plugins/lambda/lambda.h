@@ -89,6 +89,7 @@ struct worker {
     struct figures figures;
     struct job *free_jobs;
     struct native *native;
+    size_t native_calls; /* of the batch in hand */
     struct pool *pool;
 };
 
