@@ -5,6 +5,7 @@
 
 #include "data/config/fakes.h"
 
+/* NOLINTBEGIN(readability-identifier-naming): the name is libFuzzer's. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Places are asked for at every byte that a plugin could name. */
@@ -56,3 +57,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mem_free(text);
     return 0;
 }
+/* NOLINTEND(readability-identifier-naming) */

@@ -64,6 +64,7 @@ START_TEST(told_as_expected)
     char *name = mem_text(path), *text = told(path);
     name[strlen(name) - 5] = '\0';
     char *expected_path = mem_format("%s.expected", name);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread here */
     if (getenv("WEIR_UPDATE")) {
         FILE *f = fopen(expected_path, "we");
         ck_assert_ptr_nonnull(f);
@@ -84,6 +85,7 @@ END_TEST
 
 int main(void)
 {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread here */
     if (glob("tests/data/config/*.yaml", 0, NULL, &cases))
         return 1;
     TCase *all = tcase_create("cases");

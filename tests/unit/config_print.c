@@ -30,6 +30,7 @@ static void teardown(void)
 static void assert_file(const char *name, struct buf *text)
 {
     char *path = mem_format(FOLDER "%s", name);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread here */
     if (getenv("WEIR_UPDATE")) {
         FILE *f = fopen(path, "we");
         ck_assert_ptr_nonnull(f);

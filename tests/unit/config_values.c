@@ -407,6 +407,59 @@ START_TEST(sets_do_not_leak_through_aliases)
 }
 END_TEST
 
+static void assert_load(const char *path, const char *expected)
+{
+    struct config_input in = {.path = path};
+    document_free(doc);
+    doc = document_load(&in);
+    ck_assert_ptr_null(document_root(doc));
+    ck_assert_str_eq(told(), expected);
+}
+
+START_TEST(files_that_cannot_be_read)
+{
+    assert_load("/nonexistent/p.yaml",
+                "/nonexistent/p.yaml: error: cannot read the file: No such file "
+                "or directory\n1 error in /nonexistent/p.yaml\n");
+    assert_load("/", "/: error: cannot read the file: Is a directory\n1 error in /\n");
+    assert_load("/dev/zero",
+                "/dev/zero: error: cannot read the file: larger than the limit of 1024 "
+                "KiB\n1 error in /dev/zero\n");
+    document_free(doc);
+    char *large = mem_new((1u << 20) + 2);
+    memset(large, ' ', (1u << 20) + 1);
+    doc = document_parse("large.yaml", weir_text(large), NULL);
+    mem_free(large);
+    ck_assert_ptr_null(document_root(doc));
+    ck_assert_uint_eq(document_errors(doc), 1);
+}
+END_TEST
+
+START_TEST(diagnostics_as_json)
+{
+    static char text[1024];
+    ck_assert(!fill("nunber: \"x\"\n"));
+    FILE *out = fmemopen(text, sizeof text, "w");
+    diag_print_json(doc, out);
+    (void)fclose(out);
+    ck_assert_str_eq(text, "{\"file\":\"t.yaml\",\"line\":1,\"column\":1,\"severity\":\"error\","
+                           "\"message\":\"unknown key \\\"nunber\\\" in the pipeline file\","
+                           "\"help\":\"did you mean \\\"number\\\"?\"}\n");
+}
+END_TEST
+
+START_TEST(color_marks_severity_and_caret)
+{
+    static char text[1024];
+    ck_assert(!fill("nunber: 1\n"));
+    FILE *out = fmemopen(text, sizeof text, "w");
+    diag_print(doc, out, true);
+    (void)fclose(out);
+    ck_assert_ptr_nonnull(strstr(text, "\033[1;31merror:\033[0m"));
+    ck_assert_ptr_nonnull(strstr(text, "\033[1;32m^\033[0m"));
+}
+END_TEST
+
 START_TEST(merged_keys)
 {
     doc = document_parse("t.yaml",
@@ -447,7 +500,7 @@ START_TEST(tables_are_checked)
     ck_assert_msg(options_check_table(plan_delivery_options, sizeof(struct plan_delivery), &e),
                   "%s", e.text);
     ck_assert_msg(options_check_table(plan_settings_options, 4096, &e), "%s", e.text);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof(void *); i++) {
         e = (struct error){0};
         ck_assert(!options_check_table(bad[i], sizeof(struct all), &e));
         ck_assert_int_eq(e.code, EXIT_CONFIG);
@@ -471,6 +524,9 @@ int main(void)
     tcase_add_test(one, secrets_are_read_when_asked);
     tcase_add_test(one, no_message_shows_a_secret);
     tcase_add_test(one, sets_do_not_leak_through_aliases);
+    tcase_add_test(one, files_that_cannot_be_read);
+    tcase_add_test(one, diagnostics_as_json);
+    tcase_add_test(one, color_marks_severity_and_caret);
     tcase_add_test(one, merged_keys);
     tcase_add_test(one, tables_are_checked);
     Suite *suite = suite_create("config values");
