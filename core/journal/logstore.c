@@ -28,7 +28,7 @@ enum { SLOTS = 256, FORMAT_BYTES_KEPT = 64 << 10 };
 /* Groups live as long as the store: a removed one has no folder until the next put. */
 struct group {
     struct group *next; /* of the slot */
-    weir_str name;
+    weir_str name;      /* its text is an arena's of the store */
     pthread_mutex_t lock;
     int folder, fd; /* -1: not open */
     char segment[LOGSTORE_SEGMENT_NAME];
@@ -44,6 +44,7 @@ struct logstore {
     struct logstore_options options;
     pthread_mutex_t lock; /* of the slots; taken before a group's */
     struct group *slots[SLOTS];
+    struct arena names;
     pthread_mutex_t tick_lock;
     int64_t synced_ns, cleaned_ns;
 };
@@ -70,6 +71,7 @@ struct logstore *logstore_open(const struct logstore_options *o, struct error *e
         l->options.segment_bytes = 16 << 20;
     if (!o->bytes_max)
         l->options.bytes_max = UINT64_C(1) << 30;
+    arena_init(&l->names);
     (void)pthread_mutex_init(&l->lock, NULL);
     (void)pthread_mutex_init(&l->tick_lock, NULL);
     return l;
@@ -85,7 +87,7 @@ static struct group *find_group(struct logstore *l, weir_str name)
         ;
     if (!g) {
         g = MEM_NEW(struct group);
-        g->name = (weir_str){mem_copy(name.ptr, name.len), name.len};
+        g->name = (weir_str){arena_copy(&l->names, name.ptr, name.len), name.len};
         g->folder = g->fd = -1;
         (void)pthread_mutex_init(&g->lock, NULL);
         g->next = *slot;
@@ -452,13 +454,13 @@ void logstore_close(struct logstore *l)
             close_fd(&g->folder);
             buf_fini(&g->line);
             (void)pthread_mutex_destroy(&g->lock);
-            mem_free((void *)(uintptr_t)g->name.ptr);
             mem_free(g);
         }
     }
     (void)close(l->folder);
     (void)pthread_mutex_destroy(&l->lock);
     (void)pthread_mutex_destroy(&l->tick_lock);
+    arena_fini(&l->names);
     mem_free(l->path);
     mem_free(l);
 }

@@ -220,7 +220,9 @@ static bool take_number(struct cursor *c, int64_t *out)
 static bool take_escape(struct cursor *c, char **to)
 {
     static const char from[] = "\"\\nrt/", into[] = "\"\\\n\r\t/";
-    char kind = c->at < c->end ? *c->at++ : 0;
+    char kind = 0;
+    if (c->at < c->end)
+        kind = *c->at++;
     const char *known = kind ? strchr(from, kind) : NULL;
     if (known) {
         *(*to)++ = into[known - from];
@@ -240,7 +242,7 @@ static bool take_escape(struct cursor *c, char **to)
     }
     if (n >= 0x80) /* the writer escapes nothing else so */
         return false;
-    *(*to)++ = (char)n;
+    *(*to)++ = (char)(unsigned char)n;
     return true;
 }
 
@@ -262,6 +264,7 @@ static bool take_text(struct cursor *c, weir_str *out)
     return take_word(c, "\"");
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): unescaped in place, through the cursor
 bool logstore_file_parse(char *text, size_t n, struct logstore_line *line)
 {
     struct cursor c = {text, text + n};

@@ -33,7 +33,10 @@ static void unescape(const char *folder, char *out)
 {
     for (const char *at = folder; *at; at++) {
         bool is_escape = at[0] == '%' && hex_digit(at[1]) >= 0 && hex_digit(at[2]) >= 0;
-        *out++ = is_escape ? (char)(16 * hex_digit(at[1]) + hex_digit(at[2])) : *at;
+        *out = *at;
+        if (is_escape)
+            *out = (char)(16 * hex_digit(at[1]) + hex_digit(at[2]));
+        out++;
         at += is_escape ? 2 : 0;
     }
     *out = 0;
@@ -195,7 +198,7 @@ static bool scan_open(struct scan *s, const char *segment)
 
 static bool scan_fill(struct scan *s)
 {
-    if (s->at) {
+    if (s->at && s->buf.ptr) {
         s->buf.len -= s->at;
         memmove(s->buf.ptr, s->buf.ptr + s->at, s->buf.len);
         s->at = 0;
@@ -217,7 +220,7 @@ static bool scan_line(struct scan *s, struct logstore_line *line)
     for (;;) {
         char *start = s->buf.ptr ? s->buf.ptr + s->at : NULL;
         size_t left = s->buf.len - s->at;
-        char *end = left > seen ? memchr(start + seen, '\n', left - seen) : NULL;
+        char *end = start && left > seen ? memchr(start + seen, '\n', left - seen) : NULL;
         if (!end) {
             seen = left <= LINE_BYTES_MAX ? left : 0;
             if (!scan_fill(s))
@@ -263,6 +266,7 @@ static int open_group(const char *path, weir_str group)
 /* ---- streams ---- */
 
 struct stream_table {
+    struct arena names;
     struct logstore_stream *items;
     size_t count, cap;
     uint32_t *slots; /* place + 1 */
@@ -292,7 +296,7 @@ static struct logstore_stream *table_get(struct stream_table *t, weir_str name)
             return &t->items[t->slots[k] - 1];
     }
     struct logstore_stream *s = &MEM_PUSH(t->items, t->count, t->cap);
-    *s = (struct logstore_stream){.name = {mem_copy(name.ptr, name.len), name.len}};
+    *s = (struct logstore_stream){.name = {arena_copy(&t->names, name.ptr, name.len), name.len}};
     t->slots[k] = (uint32_t)t->count;
     return s;
 }
@@ -320,12 +324,13 @@ weir_status logstore_each_stream(const char *path, weir_str group,
     struct logstore_line line;
     if (s.folder < 0)
         return WEIR_IDLE;
+    arena_init(&t.names);
     while (scan_next(&s, &line))
         count_line(table_get(&t, line.stream), &line);
     for (size_t i = 0; i < t.count; i++) {
         fn(user, &t.items[i]);
-        mem_free((void *)(uintptr_t)t.items[i].name.ptr);
     }
+    arena_fini(&t.names);
     mem_free(t.items);
     mem_free(t.slots);
     scan_fini(&s);

@@ -60,7 +60,7 @@ static bool same_text(const char *a, const char *b)
 static const char *difference(const struct queue_settings *a, const struct queue_settings *b)
 {
     int64_t visibility_ns = b->visibility_ns ? b->visibility_ns : 30 * QUEUE_NS_PER_S;
-    int64_t retention_ns = b->retention_ns ? b->retention_ns : 4 * 86400 * QUEUE_NS_PER_S;
+    int64_t retention_ns = b->retention_ns ? b->retention_ns : QUEUE_RETENTION_NS;
     if (a->visibility_ns != visibility_ns)
         return "visibility";
     if (a->retention_ns != retention_ns)
@@ -168,8 +168,7 @@ void queue_send(struct queue *q, struct journal_unit *u, const struct queue_send
     if (n) {
         memcpy(&parts[1], m->parts, n * sizeof *parts);
     } else {
-        /* iovec has no const; the journal only reads. */
-        parts[1] = (struct iovec){(void *)(uintptr_t)m->body.ptr, m->body.len};
+        parts[1] = queue_record_part(m->body);
         n = 1;
     }
     unit_put(u, &q->stream, 1, parts, n + 1);

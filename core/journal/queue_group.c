@@ -14,7 +14,7 @@ void queue_groups_init(struct queue_groups *g)
 void queue_groups_fini(struct queue_groups *g)
 {
     for (uint32_t i = 0; i < g->count; i++)
-        mem_free((void *)(uintptr_t)g->items[i].name.ptr);
+        mem_free(g->items[i].name);
     mem_free(g->items);
     mem_free(g->slots);
     queue_groups_init(g);
@@ -43,7 +43,7 @@ static void grow_slots(struct queue_groups *g)
     memset(g->slots, 0xff, n * sizeof *g->slots);
     g->slot_count = n;
     for (uint32_t i = 0; i < g->count; i++) {
-        if (g->items[i].name.ptr)
+        if (g->items[i].name)
             chain_in(g, i);
     }
 }
@@ -54,8 +54,8 @@ static uint32_t group_take(struct queue_groups *g, weir_str name)
     uint32_t at = g->slot_count ? g->slots[hash & (g->slot_count - 1)] : NO_INDEX;
     for (; at != NO_INDEX; at = g->items[at].chain) {
         const struct queue_group *i = &g->items[at];
-        if (i->hash == hash && i->name.len == name.len &&
-            (!name.len || memcmp(i->name.ptr, name.ptr, name.len) == 0))
+        if (i->hash == hash && i->name_bytes == name.len &&
+            (!name.len || memcmp(i->name, name.ptr, name.len) == 0))
             return at;
     }
     if (g->live >= g->slot_count)
@@ -70,15 +70,11 @@ static uint32_t group_take(struct queue_groups *g, weir_str name)
         }
         at = g->count++;
     }
-    g->items[at] = (struct queue_group){{mem_copy(name.ptr, name.len), name.len},
-                                        hash,
-                                        NO_INDEX,
-                                        NO_INDEX,
-                                        0,
-                                        NO_INDEX,
-                                        NO_INDEX,
-                                        NO_INDEX,
-                                        false};
+    g->items[at] = (struct queue_group){.name = mem_copy(name.ptr, name.len),
+                                        .name_bytes = name.len,
+                                        .hash = hash,
+                                        .first = NO_INDEX,
+                                        .last = NO_INDEX};
     g->live++;
     chain_in(g, at);
     return at;
@@ -114,7 +110,7 @@ void queue_groups_unlink(struct queue_groups *g, struct queue_table *t, uint32_t
         return;
     queue_groups_rest(g, group);
     chain_out(g, group);
-    mem_free((void *)(uintptr_t)o->name.ptr);
+    mem_free(o->name);
     *o = (struct queue_group){.chain = g->free};
     g->free = group;
     g->live--;

@@ -170,7 +170,7 @@ void queue_state_adopt(struct queue *q, const struct queue_settings *s)
     if (!s->visibility_ns)
         q->settings.visibility_ns = 30 * QUEUE_NS_PER_S;
     if (!s->retention_ns)
-        q->settings.retention_ns = 4 * 86400 * QUEUE_NS_PER_S;
+        q->settings.retention_ns = QUEUE_RETENTION_NS;
     q->settings.dead_letters = NULL;
     if (s->dead_letters && *s->dead_letters)
         q->settings.dead_letters = kept(q, weir_text(s->dead_letters)).ptr;
@@ -335,7 +335,8 @@ static void load(void *state, weir_str bytes)
     struct queue *q = state;
     struct note_reader r = {bytes.ptr, bytes.ptr + bytes.len, false};
     (void)pthread_mutex_lock(&q->lock);
-    if (queue_record_take(&r, 1) == SAVE_FORMAT && queue_record_take(&r, 1) == NOTE_SETTINGS) {
+    uint64_t format = queue_record_take(&r, 1), type = queue_record_take(&r, 1);
+    if (format == SAVE_FORMAT && type == NOTE_SETTINGS) {
         take_settings(q, &r);
         q->is_set = queue_record_take(&r, 1) != 0;
         q->cursor = queue_record_take(&r, 8);

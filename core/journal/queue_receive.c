@@ -78,8 +78,7 @@ void queue_move_add(struct queue_move *m, struct journal_unit *u, uint64_t seque
                     const struct message_header *h, weir_str body)
 {
     char header[MESSAGE_HEADER_MAX];
-    struct iovec parts[2] = {{header, queue_record_encode(h, header)},
-                             {(void *)(uintptr_t)body.ptr, body.len}};
+    struct iovec parts[2] = {{header, queue_record_encode(h, header)}, queue_record_part(body)};
     unit_put(u, &m->to->stream, 1, parts, 2);
     unit_ack(u, m->from->stream, sequence, 1);
     MEM_PUSH(m->sequences, m->count, m->cap) = sequence;

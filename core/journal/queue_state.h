@@ -11,9 +11,10 @@
 #include "journal/queue.h"
 
 enum { QUEUE_IN_FLIGHT_MAX = 120000, QUEUE_LOOK_AHEAD = 120000, QUEUE_DEDUP_MAX = 1 << 20 };
-#define QUEUE_NS_PER_S    INT64_C(1000000000)
-#define QUEUE_DEDUP_NS    (300 * QUEUE_NS_PER_S)
-#define QUEUE_HIDE_MAX_NS (43200 * QUEUE_NS_PER_S)
+#define QUEUE_NS_PER_S     INT64_C(1000000000)
+#define QUEUE_RETENTION_NS (INT64_C(4) * 86400 * QUEUE_NS_PER_S)
+#define QUEUE_DEDUP_NS     (300 * QUEUE_NS_PER_S)
+#define QUEUE_HIDE_MAX_NS  (43200 * QUEUE_NS_PER_S)
 
 /* ---- exceptions: messages about which more is known than that they are live ---- */
 
@@ -32,7 +33,7 @@ enum {
     ENTRY_LINKED = 2,   /* in its group's list */
 };
 
-enum { NO_INDEX = UINT32_MAX };
+#define NO_INDEX UINT32_MAX
 
 struct queue_entry {
     uint64_t sequence;
@@ -74,7 +75,8 @@ uint32_t queue_table_first_ready(const struct queue_table *t);
 /* ---- FIFO: groups with their messages in order ---- */
 
 struct queue_group {
-    weir_str name; /* its own copy; ptr NULL: free */
+    char *name; /* NULL: free */
+    size_t name_bytes;
     uint64_t hash;
     uint32_t first, last, count;
     uint32_t chain;                  /* next of the same hash slot, or of the free list */
@@ -137,6 +139,15 @@ struct message_header { /* in front of each body */
 };
 
 enum { MESSAGE_HEADER_BYTES = 24, MESSAGE_HEADER_MAX = 24 + 3 * 255 };
+/* iovec has no const; the journal only reads. */
+static inline struct iovec queue_record_part(weir_str s)
+{
+    union {
+        const char *from;
+        void *to;
+    } base = {s.ptr};
+    return (struct iovec){base.to, s.len};
+}
 size_t queue_record_encode(const struct message_header *h, char out[MESSAGE_HEADER_MAX]);
 bool queue_record_decode(weir_str record, struct message_header *h, weir_str *body);
 

@@ -330,7 +330,7 @@ START_TEST(redrive_leaves_what_is_in_flight)
     struct queue *q = queue("q", (struct queue_settings){0});
     struct queue *to = queue("to", (struct queue_settings){0});
     uint64_t moved = 0;
-    char text[8];
+    char text[16];
     for (int i = 0; i < 600; i++) {
         (void)snprintf(text, sizeof text, "%d", i);
         send(q, text);
