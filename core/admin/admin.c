@@ -1,16 +1,22 @@
 /* admin/admin.c: the admin listener. */
 #include "admin/admin.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "net/http_server.h"
+#include "pipeline/control.h"
 
 struct admin {
     struct pipeline *pipeline;
     struct http_server *server;
+    struct loop *loop;
+    char *address_path; /* where the command line finds the address */
 };
 
 typedef void handler(struct admin *a, struct http_request *r);
@@ -81,9 +87,149 @@ static void ledger(struct admin *a, struct http_request *r)
     answer(r, 200, NULL, &text);
 }
 
+/* ---- control: what changes something asks for a header that a web page cannot send ---- */
+
+static bool is_allowed(struct http_request *r)
+{
+    if (http_header(&r->call, "x-weir-control").ptr)
+        return true;
+    http_problem(r, 403, "calls that change something need the header X-Weir-Control: 1", 0);
+    return false;
+}
+
+static void failed(struct http_request *r, const struct error *e)
+{
+    http_problem(r, e->code == EXIT_BAD_DATA ? 404 : 500, e->text, 0);
+}
+
+static void queue_name_of(const struct http_request *r, char *name, size_t size)
+{
+    const weir_str *value = &r->call.params.items[0].value;
+    (void)snprintf(name, size, "%.*s", (int)value->len, value->ptr);
+}
+
+/* The value of a query's key, or "". */
+static void query_value(const struct http_request *r, const char *key, char *value, size_t size)
+{
+    weir_str q = r->call.query;
+    size_t n = strlen(key);
+    *value = 0;
+    while (q.len) {
+        const char *end = memchr(q.ptr, '&', q.len);
+        size_t len = end ? (size_t)(end - q.ptr) : q.len;
+        if (len > n && memcmp(q.ptr, key, n) == 0 && q.ptr[n] == '=')
+            (void)snprintf(value, size, "%.*s", (int)(len - n - 1), q.ptr + n + 1);
+        q.ptr += len + (end != NULL);
+        q.len -= len + (end != NULL);
+    }
+}
+
+static uint64_t query_number(const struct http_request *r, const char *key, uint64_t preset)
+{
+    char text[32];
+    uint64_t n = 0;
+    query_value(r, key, text, sizeof text);
+    return text_to_u64(weir_text(text), &n) ? n : preset;
+}
+
+static void queues(struct admin *a, struct http_request *r)
+{
+    struct buf text = {0};
+    control_list(a->pipeline->journal, &text);
+    answer(r, 200, NULL, &text);
+}
+
+static void messages(struct admin *a, struct http_request *r)
+{
+    struct error e = {0};
+    struct buf text = {0};
+    char name[128];
+    queue_name_of(r, name, sizeof name);
+    uint64_t max = query_number(r, "max", 10);
+    if (control_peek(a->pipeline->journal, name, max < 1000 ? (size_t)max : 1000, &text, &e) < 0) {
+        buf_fini(&text);
+        failed(r, &e);
+        return;
+    }
+    answer(r, 200, "application/x-ndjson", &text);
+}
+
+static void purge(struct admin *a, struct http_request *r)
+{
+    struct error e = {0};
+    struct buf text = {0};
+    char name[128];
+    uint64_t purged = 0;
+    if (!is_allowed(r))
+        return;
+    queue_name_of(r, name, sizeof name);
+    if (control_purge(a->pipeline->journal, name, &purged, &e) < 0) {
+        failed(r, &e);
+        return;
+    }
+    buf_print(&text, "{\"purged\":%llu}\n", (unsigned long long)purged);
+    answer(r, 200, NULL, &text);
+}
+
+/* Dead letters go back to their stages on a worker, so that the stages hear of them. */
+struct redriving {
+    struct loop_task task; /* first: there, then home */
+    struct admin *admin;
+    struct http_request *request;
+    char from[128], to[128];
+    struct redrive redrive;
+    struct error error;
+};
+
+static void redrive_home(struct loop_task *t)
+{
+    struct redriving *d = t->user;
+    struct buf text = {0};
+    if (d->error.code) {
+        failed(d->request, &d->error);
+    } else {
+        buf_print(&text, "{\"moved\":%llu,\"left\":%llu}\n", (unsigned long long)d->redrive.moved,
+                  (unsigned long long)d->redrive.left);
+        answer(d->request, 200, NULL, &text);
+    }
+    mem_free(d);
+}
+
+static void redrive_there(struct loop_task *t)
+{
+    struct redriving *d = t->user;
+    struct pipeline *p = d->admin->pipeline;
+    (void)control_redrive(p->journal, p, &d->redrive, &d->error);
+    d->task = (struct loop_task){.fn = redrive_home, .user = d};
+    loop_post(d->admin->loop, &d->task);
+}
+
+static void redrive(struct admin *a, struct http_request *r)
+{
+    if (!is_allowed(r))
+        return;
+    struct redriving *d = MEM_NEW(struct redriving);
+    queue_name_of(r, d->from, sizeof d->from);
+    query_value(r, "to", d->to, sizeof d->to);
+    d->admin = a;
+    d->request = r;
+    d->redrive.from = d->from;
+    d->redrive.to = *d->to ? d->to : NULL;
+    d->redrive.max = query_number(r, "max", 0);
+    d->task = (struct loop_task){.fn = redrive_there, .user = d};
+    loop_post(a->pipeline->workers[0]->loop, &d->task);
+}
+
 static const struct admin_route routes[] = {
-    {"GET /livez", livez},     {"GET /readyz", readyz}, {"GET /health", readyz},
-    {"GET /metrics", metrics}, {"GET /ledger", ledger},
+    {"GET /livez", livez},
+    {"GET /readyz", readyz},
+    {"GET /health", readyz},
+    {"GET /metrics", metrics},
+    {"GET /ledger", ledger},
+    {"GET /queues", queues},
+    {"GET /queues/{name}/messages", messages},
+    {"POST /queues/{name}/purge", purge},
+    {"POST /queues/{name}/redrive", redrive},
 };
 
 static void on_request(void *user, struct http_request *r)
@@ -105,6 +251,18 @@ static int add_routes(struct admin *a, struct error *e)
     return 0;
 }
 
+/* The real address (port 0 picks one), for commands that find the data directory in use. */
+static void tell_address(struct admin *a, const char *address)
+{
+    a->address_path = mem_format("%s/admin.address", a->pipeline->plan->settings.data_dir);
+    int fd = open(a->address_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, address, strlen(address)) != (ssize_t)strlen(address))
+        log_write(WEIR_WARN, NULL, "%s cannot be written: commands will not find this runner",
+                  a->address_path);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 struct admin *admin_start(struct pipeline *p, struct loop *l, struct error *e)
 {
     const char *address = p->plan->settings.admin;
@@ -113,6 +271,7 @@ struct admin *admin_start(struct pipeline *p, struct loop *l, struct error *e)
         return NULL;
     struct admin *a = MEM_NEW(struct admin);
     a->pipeline = p;
+    a->loop = l;
     const struct http_server_settings s = {
         .address = address,
         .bodies = {body_alloc, body_unref, a},
@@ -125,6 +284,7 @@ struct admin *admin_start(struct pipeline *p, struct loop *l, struct error *e)
         return NULL;
     }
     http_server_address(a->server, text, sizeof text);
+    tell_address(a, text);
     log_write(WEIR_INFO, NULL, "admin on http://%s: /readyz /metrics /ledger", text);
     return a;
 }
@@ -135,5 +295,8 @@ void admin_stop(struct admin *a)
         return;
     if (a->server)
         http_server_free(a->server);
+    if (a->address_path)
+        (void)unlink(a->address_path);
+    mem_free(a->address_path);
     mem_free(a);
 }

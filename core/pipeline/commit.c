@@ -82,6 +82,11 @@ void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct 
         commit_submit(w);
 }
 
+void commit_put_one(struct worker *w, struct inlet *inlet, struct event *ev)
+{
+    commit_put(w, inlet_link(inlet), 1, ev);
+}
+
 void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const struct event *ev)
 {
     struct commit *c = commit_now(w);

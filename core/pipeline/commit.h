@@ -8,6 +8,8 @@
 /* One branch of the event's slot is the commit's from now on. With k inlets the event is stored once;
  * each gets it when it is on disk. */
 void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct event *ev);
+/* The same for one inlet of any stage. */
+void commit_put_one(struct worker *w, struct inlet *inlet, struct event *ev);
 /* A copy for a stage that keeps the event: see park in inlet.h. The slot's branch stays the caller's. */
 void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const struct event *ev);
 /* The unit that this round's puts go to, to add to it. */

@@ -79,11 +79,10 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
     return in;
 }
 
-/* A transform has a stream too, for what it keeps or cannot do now. */
+/* Every stage has a stream: a transform for what it keeps or cannot do now, a sink with its buffer in
+ * memory for dead letters that come back. */
 int inlet_open(struct inlet *in, struct error *e)
 {
-    if (!in->is_durable)
-        return 0;
     char *name = mem_format("in/%s", in->stage->name);
     in->stream = stream_open(in->stage->pipeline->journal, name, 0, e);
     mem_free(name);
@@ -162,6 +161,11 @@ void inlet_free(struct inlet *in)
 struct stream *inlet_stream(const struct inlet *in)
 {
     return in->stream;
+}
+
+struct inlet *const *inlet_link(struct inlet *in)
+{
+    return &in->stage->inlet;
 }
 
 struct worker *inlet_worker(const struct inlet *in)
@@ -469,7 +473,7 @@ static bool read_one(struct inlet *in, struct block *block)
 /* What is on disk only, as far as the buffer in memory has room. */
 static void read_backlog(struct inlet *in)
 {
-    if (!in->is_durable || in->ready.count || in->arrivals.count)
+    if (in->ready.count || in->arrivals.count)
         return;
     (void)pthread_mutex_lock(&in->lock);
     bool is_spilled = in->is_spilled;
@@ -764,8 +768,7 @@ bool inlet_is_idle(struct inlet *in)
 
 uint64_t inlet_waiting(const struct inlet *in)
 {
-    uint64_t live = in->stream ? stream_live(in->stream) : 0;
-    return live + inlet_in_memory(in);
+    return stream_live(in->stream) + inlet_in_memory(in);
 }
 
 uint64_t inlet_in_memory(const struct inlet *in)

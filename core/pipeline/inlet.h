@@ -14,7 +14,8 @@ struct inlet;
 struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable);
 int inlet_open(struct inlet *in, struct error *e); /* its stream; finds what an earlier run left */
 void inlet_free(struct inlet *in);
-struct stream *inlet_stream(const struct inlet *in); /* NULL: memory */
+struct stream *inlet_stream(const struct inlet *in);
+struct inlet *const *inlet_link(struct inlet *in); /* a list of it alone, that lives as long */
 struct worker *inlet_worker(const struct inlet *in);
 bool inlet_is_durable(const struct inlet *in);
 void inlet_start(struct inlet *in); /* its worker's thread: begin to deliver */

@@ -1,0 +1,79 @@
+/* cli/completion.c: weir completion: shell completion, made from the tables of the commands. */
+#include <string.h>
+
+#include "cli/commands.h"
+
+static void print_words(const struct cli_command *c)
+{
+    for (const struct cli_option *o = c->options; o && o->name; o++)
+        (void)printf(" --%s", o->name);
+    (void)printf(" --help --no-color");
+}
+
+static void print_bash(void)
+{
+    (void)printf("_weir() {\n"
+                 "  local cur=${COMP_WORDS[COMP_CWORD]} words\n"
+                 "  if [ \"$COMP_CWORD\" -eq 1 ]; then words='");
+    for (const struct cli_command *const *c = cli_commands; *c; c++)
+        (void)printf("%s ", (*c)->name);
+    (void)printf("'\n  else case ${COMP_WORDS[1]} in\n");
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        (void)printf("    %s) words='", (*c)->name);
+        print_words(*c);
+        (void)printf("' ;;\n");
+    }
+    (void)printf("    esac\n  fi\n"
+                 "  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+                 "  [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+                 "}\ncomplete -F _weir weir\n");
+}
+
+static void print_zsh(void)
+{
+    (void)printf("#compdef weir\n_weir() {\n  local -a commands\n  commands=(\n");
+    for (const struct cli_command *const *c = cli_commands; *c; c++)
+        (void)printf("    '%s:%s'\n", (*c)->name, (*c)->summary);
+    (void)printf("  )\n  if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
+                 "  case $words[2] in\n");
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        (void)printf("    %s) _values -w option", (*c)->name);
+        print_words(*c);
+        (void)printf(" ; _files ;;\n");
+    }
+    (void)printf("  esac\n}\n_weir \"$@\"\n");
+}
+
+static void print_fish(void)
+{
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        (void)printf("complete -c weir -n __fish_use_subcommand -a %s -d '%s'\n", (*c)->name,
+                     (*c)->summary);
+        for (const struct cli_option *o = (*c)->options; o && o->name; o++)
+            (void)printf("complete -c weir -n '__fish_seen_subcommand_from %s' -l %s -d '%s'\n",
+                         (*c)->name, o->name, strchr(o->help, '\'') ? o->name : o->help);
+    }
+}
+
+static int run(void *options, int argc, char **argv)
+{
+    if (strcmp(argv[0], "bash") == 0)
+        print_bash();
+    else if (strcmp(argv[0], "zsh") == 0)
+        print_zsh();
+    else if (strcmp(argv[0], "fish") == 0)
+        print_fish();
+    else
+        return cli_usage_error(&command_completion, "unknown shell %s: bash, zsh or fish", argv[0]);
+    return EXIT_OK;
+}
+
+const struct cli_command command_completion = {
+    .name = "completion",
+    .usage = "bash | zsh | fish",
+    .summary = "Print completion for a shell",
+    .details = "example:\n  weir completion bash > /etc/bash_completion.d/weir",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .run = run,
+};

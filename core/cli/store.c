@@ -1,0 +1,100 @@
+/* cli/store.c: the data directory of a pipeline, in use by a runner or not. */
+#include "cli/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/http_client.h"
+
+int store_find(const struct cli_store *s, char **path)
+{
+    struct loaded l;
+    struct stat st;
+    if (s->data_dir) {
+        *path = mem_text(s->data_dir);
+    } else {
+        int code = load_pipeline(s->config, &s->file, false, &l);
+        if (l.plan)
+            *path = mem_text(l.plan->settings.data_dir);
+        load_free(&l);
+        if (code)
+            return code;
+    }
+    if (stat(*path, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    struct error e = {0};
+    (void)error_set(&e, EXIT_BAD_DATA, "no data directory %s: has the pipeline run?", *path);
+    mem_free(*path);
+    *path = NULL;
+    return cli_fail(&e);
+}
+
+static bool read_address(const char *data_dir, char *address, size_t size)
+{
+    char *path = mem_format("%s/admin.address", data_dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, address, size - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    mem_free(path);
+    if (n > 0)
+        address[n] = 0;
+    return n > 0;
+}
+
+struct asking {
+    struct buf *out;
+    int status;
+    char error[256];
+};
+
+static void answered(void *user, const struct http_fetch_result *r)
+{
+    struct asking *a = user;
+    a->status = r->error ? 0 : r->status;
+    (void)snprintf(a->error, sizeof a->error, "%s", r->error ? r->error : "");
+    buf_add_str(a->out, r->body);
+}
+
+int store_ask(const char *data_dir, const char *method, const char *target, struct buf *out)
+{
+    char address[128];
+    struct error e = {0};
+    struct asking a = {.out = out};
+    const weir_attr control = {weir_text("X-Weir-Control"), weir_text("1")};
+    if (!read_address(data_dir, address, sizeof address))
+        return 1;
+    char *url = mem_format("http://%s%s", address, target);
+    const struct http_fetch f = {.method = method,
+                                 .url = url,
+                                 .headers = {1, &control},
+                                 .timeout_ns = INT64_C(60000000000),
+                                 .done = answered,
+                                 .user = &a};
+    int failed = http_fetch_wait(&f, &e);
+    mem_free(url);
+    if (failed)
+        return cli_fail(&e);
+    if (!a.status) /* nobody listens: the address was left by a runner that was killed */
+        return 1;
+    if (a.status >= 200 && a.status < 300)
+        return 0;
+    (void)error_set(&e, a.status == 404 ? EXIT_BAD_DATA : EXIT_NOT_AVAILABLE,
+                    "the runner says %d: %.*s", a.status, (int)(out->len < 300 ? out->len : 300),
+                    out->ptr ? out->ptr : "");
+    return cli_fail(&e);
+}
+
+struct journal *store_open(const char *data_dir, struct error *e)
+{
+    static const struct stream_kind *const kinds[] = {&queue_kind, NULL};
+    char *path = mem_format("%s/journal", data_dir);
+    const struct journal_options o = {.path = path, .kinds = kinds, .lock_note = "weir queue"};
+    struct journal *j = journal_open(&o, e);
+    mem_free(path);
+    return j;
+}

@@ -1,0 +1,110 @@
+/* cli/trace.c: weir trace: where an event went. */
+#include "pipeline/trace.h"
+#include "base/id.h"
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/store.h"
+#include "json/json.h"
+
+struct options {
+    struct cli_store store;
+    bool json;
+};
+
+static const struct cli_option options[] = {
+    CLI_STORE_OPTIONS(struct options),
+    {"json", 0, NULL, "a JSON object a hop", CLI_FLAG, offsetof(struct options, json)},
+    {0},
+};
+
+struct printing {
+    bool json, color;
+    size_t count;
+    int64_t first_ns;
+};
+
+static void print_json(const struct trace_hop *hop, const char *time)
+{
+    struct buf line = {0};
+    buf_print(&line, "{\"time\":\"%s\",\"stage\":", time);
+    json_quote(&line, hop->stage);
+    buf_print(&line, ",\"verdict\":\"%s\"", trace_kind_text(hop->kind));
+    if (hop->detail.len) {
+        buf_add_text(&line, ",\"detail\":");
+        json_quote(&line, hop->detail);
+    }
+    (void)printf("%s}\n", buf_text(&line));
+    buf_fini(&line);
+}
+
+static const char *color_of(enum trace_kind kind)
+{
+    switch (kind) {
+    case TRACE_DELIVERED:
+        return "\033[32m";
+    case TRACE_RETRY:
+        return "\033[33m";
+    case TRACE_DEAD_LETTERED:
+    case TRACE_DROPPED:
+        return "\033[31m";
+    case TRACE_ACCEPTED:
+    case TRACE_PASSED:
+    case TRACE_FILTERED:
+        break;
+    }
+    return "";
+}
+
+static void print_hop(void *user, const struct trace_hop *hop)
+{
+    struct printing *p = user;
+    char time[CLOCK_TEXT_BYTES];
+    (void)clock_format(hop->time_ns, 6, time);
+    if (!p->count++)
+        p->first_ns = hop->time_ns;
+    if (p->json) {
+        print_json(hop, time);
+        return;
+    }
+    (void)printf("%s  %+10.3f ms  %-20.*s %s%-13s%s %.*s\n", time,
+                 (double)(hop->time_ns - p->first_ns) / 1e6, (int)hop->stage.len, hop->stage.ptr,
+                 p->color ? color_of(hop->kind) : "", trace_kind_text(hop->kind),
+                 p->color ? "\033[0m" : "", (int)hop->detail.len, hop->detail.ptr);
+}
+
+static int run(void *given, int argc, char **argv)
+{
+    const struct options *o = given;
+    struct printing p = {.json = o->json, .color = cli_has_color(stdout)};
+    struct error e = {0};
+    char *data_dir = NULL;
+    weir_id id;
+    if (!id_parse(weir_text(argv[0]), &id))
+        return cli_usage_error(&command_trace, "%s is no event id (a UUID)", argv[0]);
+    int code = store_find(&o->store, &data_dir);
+    if (code)
+        return code;
+    char *folder = mem_format("%s/trace", data_dir);
+    int failed = trace_find(folder, &id, print_hop, &p, &e);
+    mem_free(folder);
+    mem_free(data_dir);
+    if (failed)
+        return cli_fail(&e);
+    if (p.count)
+        return EXIT_OK;
+    (void)error_set(&e, EXIT_BAD_DATA,
+                    "no trace of event %s: unknown, or older than what `trace.max_size` keeps",
+                    argv[0]);
+    return cli_fail(&e);
+}
+
+const struct cli_command command_trace = {
+    .name = "trace",
+    .usage = "EVENT_ID [OPTIONS]",
+    .summary = "Tell where an event went: each stage, verdict and time",
+    .options = options,
+    .size = sizeof(struct options),
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .run = run,
+};

@@ -1,0 +1,279 @@
+/* pipeline/control.c: what a person does to queues. */
+#include "pipeline/control.h"
+
+#include <string.h>
+
+#include "base/id.h"
+#include "base/mem.h"
+#include "pipeline/codec.h"
+#include "pipeline/commit.h"
+#include "pipeline/inlet.h"
+#include "json/json.h"
+
+static void add_text(struct buf *out, const char *key, const char *text)
+{
+    buf_print(out, "\"%s\":", key);
+    json_quote(out, weir_text(text));
+}
+
+struct listing {
+    struct buf *out;
+    const char *comma;
+};
+
+static void list_queue(void *user, struct queue *q)
+{
+    struct listing *l = user;
+    struct queue_count n;
+    struct queue_settings s;
+    queue_count(q, &n);
+    queue_settings_get(q, &s);
+    buf_print(l->out, "%s{", l->comma);
+    add_text(l->out, "name", queue_name(q));
+    buf_print(l->out,
+              ",\"kind\":\"%s\",\"visible\":%llu,\"hidden\":%llu,\"delayed\":%llu,\"bytes\":%llu,"
+              "\"oldest_seconds\":%.3f",
+              s.is_fifo ? "fifo" : "queue", (unsigned long long)n.visible,
+              (unsigned long long)n.hidden, (unsigned long long)n.delayed,
+              (unsigned long long)n.bytes, (double)n.oldest_ns / 1e9);
+    if (s.dead_letters) {
+        buf_add_char(l->out, ',');
+        add_text(l->out, "dead_letters", s.dead_letters);
+        buf_print(l->out, ",\"receives_max\":%u", s.receives_max);
+    }
+    buf_add_char(l->out, '}');
+    l->comma = ",";
+}
+
+static void list_buffer(void *user, struct stream *s)
+{
+    struct listing *l = user;
+    const char *name = stream_name(s);
+    if (strncmp(name, "in/", 3) != 0)
+        return;
+    buf_print(l->out, "%s{", l->comma);
+    add_text(l->out, "name", name + 3);
+    buf_print(l->out, ",\"kind\":\"buffer\",\"visible\":%llu}", (unsigned long long)stream_live(s));
+    l->comma = ",";
+}
+
+void control_list(struct journal *j, struct buf *out)
+{
+    struct listing l = {out, ""};
+    buf_add_char(out, '[');
+    queue_each(j, list_queue, &l);
+    stream_each(j, list_buffer, &l);
+    buf_add_text(out, "]\n");
+}
+
+static struct queue *find(struct journal *j, const char *name, struct error *e)
+{
+    struct queue *q = queue_find(j, name);
+    if (!q)
+        (void)error_set(e, EXIT_BAD_DATA, "no queue %s: `weir queue ls` lists them", name);
+    return q;
+}
+
+struct peeking {
+    struct buf *out;
+    struct block *block;
+    struct budget budget;
+};
+
+static void print_attrs(struct buf *out, const weir_pairs *attrs)
+{
+    buf_add_text(out, ",\"attributes\":{");
+    for (size_t i = 0; i < attrs->count; i++) {
+        buf_add_text(out, i ? "," : "");
+        json_quote(out, attrs->items[i].key);
+        buf_add_char(out, ':');
+        json_quote(out, attrs->items[i].value);
+    }
+    buf_add_char(out, '}');
+}
+
+static void print_event(struct buf *out, const weir_event *ev)
+{
+    char text[ID_TEXT_BYTES];
+    id_format(&ev->id, text);
+    buf_print(out, ",\"id\":\"%s\",\"source\":", text);
+    json_quote(out, ev->source);
+    buf_add_text(out, ",\"type\":");
+    json_quote(out, ev->type);
+    print_attrs(out, &ev->attrs);
+    buf_add_text(out, ",\"body\":");
+    weir_str body = {ev->body->ptr, ev->body->len};
+    if (json_check(body, NULL, NULL) == WEIR_OK)
+        buf_add_str(out, json_trim(body));
+    else
+        json_quote(out, body);
+}
+
+static void peek_one(void *user, const struct queue_message *m, const char *state)
+{
+    struct peeking *p = user;
+    weir_status s;
+    char sent[CLOCK_TEXT_BYTES];
+    (void)clock_format(m->sent_ns, 3, sent);
+    buf_print(p->out, "{\"sequence\":%llu,\"state\":\"%s\",\"receives\":%u,\"sent\":\"%s\"",
+              (unsigned long long)m->sequence, state, m->receives, sent);
+    struct event *ev = codec_read(m->body, p->block, &p->budget, &s);
+    if (ev) {
+        print_event(p->out, &ev->pub);
+    } else {
+        buf_add_text(p->out, ",\"body\":");
+        json_quote(p->out, m->body);
+    }
+    buf_add_text(p->out, "}\n");
+}
+
+int control_peek(struct journal *j, const char *name, size_t max, struct buf *out, struct error *e)
+{
+    struct queue *q = find(j, name, e);
+    struct worker nobody = {0};
+    struct peeking p = {.out = out, .budget = {.limit_bytes = UINT64_MAX / 2}};
+    if (!q)
+        return -1;
+    p.block = block_new(&nobody);
+    queue_peek(q, max, peek_one, &p);
+    block_unref(p.block);
+    return 0;
+}
+
+int control_purge(struct journal *j, const char *name, uint64_t *purged, struct error *e)
+{
+    struct queue *q = find(j, name, e);
+    if (!q)
+        return -1;
+    if (queue_purge(q, purged) != WEIR_OK)
+        return error_set(e, EXIT_IO, "purge %s: the journal cannot be written", name);
+    return 0;
+}
+
+/* ---- redrive of dead letters: back to the stage that failed ---- */
+
+enum { CHUNK = 64, HIDE_S = 60 };
+
+static const weir_attr *attr_of(const weir_event *ev, const char *name)
+{
+    for (size_t i = 0; i < ev->attrs.count; i++)
+        if (weir_same(ev->attrs.items[i].key, name))
+            return &ev->attrs.items[i];
+    return NULL;
+}
+
+static struct inlet *inlet_of(const struct pipeline *p, const char *stage)
+{
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (strcmp(p->stages[i]->name, stage) == 0)
+            return p->stages[i]->inlet;
+    return NULL;
+}
+
+static void put_stopped(struct journal *j, struct stream *s, struct queue *q,
+                        const struct queue_message *m, uint32_t ledger)
+{
+    struct journal_unit *u = journal_begin(j);
+    union {
+        const char *in;
+        char *out;
+    } same = {m->body.ptr};
+    struct iovec part = {same.out, m->body.len};
+    unit_put(u, &s, 1, &part, 1);
+    unit_count(u, ledger, -1);
+    (void)queue_remove(q, m->receipt, u);
+    (void)journal_submit_wait(u);
+}
+
+struct moving {
+    struct journal *journal;
+    struct pipeline *pipeline;
+    struct queue *queue;
+    struct redrive *redrive;
+    struct block *block;
+    struct budget stopped_budget;
+};
+
+static bool move_live(struct moving *m, struct event *ev, const char *stage,
+                      const struct queue_message *message)
+{
+    struct inlet *in = inlet_of(m->pipeline, stage);
+    struct worker *w = worker_current();
+    if (!in)
+        return false;
+    commit_put_one(w, in, ev);
+    worker_count(w, LEDGER_DEAD_LETTERED, -1);
+    (void)queue_remove(m->queue, message->receipt, commit_unit(w));
+    return true;
+}
+
+static bool move_stopped(struct moving *m, const char *stage, const struct queue_message *message)
+{
+    char *name = mem_format("in/%s", stage);
+    struct stream *s = stream_find(m->journal, name);
+    mem_free(name);
+    if (s)
+        put_stopped(m->journal, s, m->queue, message,
+                    journal_counter(m->journal, "ledger/dead_lettered"));
+    return s != NULL;
+}
+
+static void move_one(struct moving *m, const struct queue_message *message)
+{
+    weir_status s;
+    struct budget *budget = m->pipeline ? &m->pipeline->budget : &m->stopped_budget;
+    struct event *ev = codec_read(message->body, m->block, budget, &s);
+    const weir_attr *a = ev ? attr_of(&ev->pub, "dead.stage") : NULL;
+    char stage[128] = "";
+    if (a && a->value.len < sizeof stage)
+        memcpy(stage, a->value.ptr, a->value.len);
+    bool is_moved = *stage && (m->pipeline ? move_live(m, ev, stage, message)
+                                           : move_stopped(m, stage, message));
+    if (is_moved) {
+        m->redrive->moved++;
+        return;
+    }
+    m->redrive->left++;
+    (void)queue_give_back(m->queue, message->receipt, 0);
+}
+
+static size_t move_chunk(struct moving *m, uint64_t max)
+{
+    struct queue_message messages[CHUNK];
+    struct buf bodies = {0};
+    struct worker nobody = {0};
+    m->block = block_new(m->pipeline ? worker_current() : &nobody);
+    size_t n = queue_receive(m->queue, max < CHUNK ? (size_t)max : CHUNK,
+                             (int64_t)HIDE_S * 1000000000, messages, &bodies);
+    for (size_t i = 0; i < n; i++)
+        move_one(m, &messages[i]);
+    block_unref(m->block);
+    buf_fini(&bodies);
+    return n;
+}
+
+int control_redrive(struct journal *j, struct pipeline *p, struct redrive *r, struct error *e)
+{
+    struct queue *q = find(j, r->from, e);
+    if (!q)
+        return -1;
+    if (r->to) {
+        struct queue *to = find(j, r->to, e);
+        if (!to)
+            return -1;
+        if (queue_redrive(q, to, r->max, &r->moved) != WEIR_OK)
+            return error_set(e, EXIT_IO, "redrive %s: the journal cannot be written", r->from);
+        return 0;
+    }
+    struct queue_count count;
+    queue_count(q, &count);
+    uint64_t max = r->max && r->max < count.visible ? r->max : count.visible;
+    struct moving m = {j, p, q, r, NULL, {.limit_bytes = UINT64_MAX / 2}};
+    while (max) {
+        size_t n = move_chunk(&m, max);
+        if (!n)
+            break;
+        max -= n;
+    }
+    return 0;
+}
