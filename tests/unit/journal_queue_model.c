@@ -450,7 +450,7 @@ static void run(uint64_t seed)
         /* Now and then down to nothing, so that small and empty queues are met too. */
         if (m->count > 400 && roll(4))
             do_purge(m);
-        if (roll(500) == 0)
+        if (roll(1000) == 0)
             reopen(&deaths);
         if (i % 100 == 0)
             journal_tick(journal);
