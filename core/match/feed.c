@@ -10,6 +10,12 @@ static void cond_hit(struct match_ctx *c, uint32_t id)
     const struct set_cond *cond = &c->set->conds[id];
     struct run_field *field = &c->fields[cond->field];
     state->event = c->event;
+    if (cond->rule != SET_NONE) {
+        if (c->rules[cond->rule] != c->event)
+            c->hits[c->hit_count++] = cond->rule;
+        c->rules[cond->rule] = c->event;
+        return;
+    }
     state->next_true = field->first_true;
     field->first_true = id;
     if (cond->group_count)

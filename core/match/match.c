@@ -51,7 +51,7 @@ void match_ctx_free(struct match_ctx *c)
 static void begin(struct match_ctx *c, bool is_careful)
 {
     c->event++;
-    c->active_cond_count = c->active_field_count = c->values_count = 0;
+    c->active_cond_count = c->active_field_count = c->values_count = c->hit_count = 0;
     c->frames_count = 1;
     c->arrays = 0;
     c->is_careful = is_careful;

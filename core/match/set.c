@@ -176,7 +176,7 @@ static uint32_t cond_of(struct build *b, const struct pattern_list *list)
     uint32_t field = field_of(b, list->path), *number = intern_find(&b->conds, field, list->source);
     if (*number == SET_NONE) {
         *number = (uint32_t)s->conds_count;
-        SET_PUSH(s, conds) = (struct set_cond){.list = list, .field = field};
+        SET_PUSH(s, conds) = (struct set_cond){.list = list, .field = field, .rule = SET_NONE};
         fill_cond(s, *number);
     }
     s->conds[*number].use_count++;
@@ -294,6 +294,17 @@ static void add_pair(struct match_set *s, const struct place *at)
 
 enum { PAIR_GROUP_MIN = 8 };
 
+/* A condition that one pattern is all about needs no groups. */
+static bool seal_alone(struct match_set *s, const struct place *at)
+{
+    struct set_cond *c = &s->conds[at->access];
+    const struct set_sub *sub = &s->subs[at->sub];
+    if (c->use_count != 1 || sub->cond_count != 1)
+        return false;
+    c->rule = sub->rule;
+    return true;
+}
+
 static void seal_groups(struct match_set *s, const struct place *places, size_t count)
 {
     grow_pairs(s, count);
@@ -302,6 +313,8 @@ static void seal_groups(struct match_set *s, const struct place *places, size_t 
                       places[end].field == places[i].field;)
             end++;
         struct set_cond *c = &s->conds[places[i].access];
+        if (seal_alone(s, &places[i]))
+            continue;
         if (!c->group_count++)
             c->first_group = (uint32_t)s->groups_count;
         struct set_group g = {places[i].field, (uint32_t)s->group_subs_count, (uint32_t)(end - i),

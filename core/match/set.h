@@ -80,6 +80,7 @@ struct set_cond { /* one field with all its alternatives */
     const struct pattern_list *list;
     uint32_t field, first_but, but_count, use_count;
     uint32_t first_group, group_count;
+    uint32_t rule;    /* that it decides alone, with nothing else hung on it; or SET_NONE */
     bool is_positive; /* true only if an item of it was met */
     bool takes_absent;
 };

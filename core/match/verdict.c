@@ -114,7 +114,6 @@ static void sort(struct match_ctx *c)
 void verdict_collect(struct match_ctx *c)
 {
     const struct match_set *s = c->set;
-    c->hit_count = 0;
     for (size_t i = 0; i < c->active_cond_count; i++) {
         uint32_t id = c->active_conds[i];
         const struct set_cond *cond = &s->conds[id];

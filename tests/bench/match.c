@@ -26,7 +26,7 @@ static void make_events(struct events *e, unsigned kinds)
         unsigned n = i * 2654435761u % kinds;
         int len =
             snprintf(e->texts[i], sizeof e->texts[i],
-                     "{\"order\":{\"id\":\"%08u\",\"state\":\"state-%u\",\"total\":%u.50,"
+                     "{\"order\":{\"id\":\"%08u\",\"state\":\"state-%05u\",\"total\":%u.50,"
                      "\"currency\":\"EUR\"},\"customer\":{\"name\":\"Ada Lovelace\",\"email\":"
                      "\"ada@example.org\",\"tags\":[\"gold\",\"early\",\"web\"]},\"lines\":[{"
                      "\"sku\":\"A-%u\",\"count\":2},{\"sku\":\"B-17\",\"count\":1}],\"note\":"
@@ -64,12 +64,12 @@ static const struct kind {
 } kinds[] = {
     {"source", "{\"source\":[\"shop.%1$u\"]}"},
     {"source + detail-type", "{\"source\":[\"shop.%2$u\"],\"detail-type\":[\"OrderPlaced%3$u\"]}"},
-    {"one of detail", "{\"detail\":{\"order\":{\"state\":[\"state-%1$u\"]}}}"},
-    {"prefix", "{\"detail\":{\"order\":{\"state\":[{\"prefix\":\"state-%1$u\"}]}}}"},
-    {"wildcard", "{\"detail\":{\"order\":{\"state\":[{\"wildcard\":\"*ate-%1$u*\"}]}}}"},
+    {"one of detail", "{\"detail\":{\"order\":{\"state\":[\"state-%1$05u\"]}}}"},
+    {"prefix", "{\"detail\":{\"order\":{\"state\":[{\"prefix\":\"state-%1$05u\"}]}}}"},
+    {"wildcard", "{\"detail\":{\"order\":{\"state\":[{\"wildcard\":\"*ate-%1$05u*\"}]}}}"},
     {"numeric", "{\"detail\":{\"order\":{\"total\":[{\"numeric\":[\">\",%1$u,\"<\",%1$u.75]}]}}}"},
     {"source + detail",
-     "{\"source\":[\"shop.%2$u\"],\"detail\":{\"order\":{\"state\":[\"state-%1$u\"]}}}"},
+     "{\"source\":[\"shop.%2$u\"],\"detail\":{\"order\":{\"state\":[\"state-%1$05u\"]}}}"},
     {"in an array", "{\"detail\":{\"lines\":{\"sku\":[\"A-%1$u\"],\"count\":[2]}}}"},
 };
 
