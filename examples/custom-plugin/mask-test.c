@@ -5,8 +5,8 @@
 
 static void hides_members(void)
 {
-    weir_test *t = weir_test_new(WEIR_TEST_TRANSFORM, "mask",
-                                 "paths=[\"card.number\", \"phones[1]\"]", NULL);
+    weir_test *t =
+        weir_test_new(WEIR_TEST_TRANSFORM, "mask", "paths=[\"card.number\", \"phones[1]\"]", NULL);
     assert(weir_test_start(t) == WEIR_OK);
     weir_test_event(t, "{\"card\": {\"number\": \"4111\"}, \"phones\": [1, 2]}");
     weir_test_event(t, "{\"card\": {}}");

@@ -116,6 +116,16 @@ static weir_status bus_start(void *self, const weir_host *h)
     return WEIR_OK;
 }
 
+/* A metric's name has small letters, digits and _. */
+static char metric_letter(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c - 'A' + 'a');
+    if (c == '-')
+        return '_';
+    return c;
+}
+
 static weir_status bus_worker_start(void *self, const weir_host *h)
 {
     const struct bus *b = self;
@@ -125,13 +135,11 @@ static weir_status bus_worker_start(void *self, const weir_host *h)
     w->hits = memset(h->keep(h, n * sizeof *w->hits), 0, n * sizeof *w->hits);
     w->touched = h->keep(h, n * sizeof *w->touched);
     w->matched = h->keep(h, n * sizeof(weir_metric *));
-    w->unmatched =
-        h->metric(h, WEIR_COUNTER, "eventbridge_unmatched_total", "Events that no rule wanted.");
+    w->unmatched = h->metric(h, WEIR_COUNTER, "unmatched", "Events that no rule wanted.");
     for (size_t i = 0; i < b->rules.count; i++) {
-        (void)snprintf(name, sizeof name, "eventbridge_rule_%.*s_matched_total", NAME_MAX_LEN,
-                       b->rules.names[i]);
-        for (char *at = name; (at = strchr(at, '-')); at++)
-            *at = '_'; /* a metric's name has none */
+        (void)snprintf(name, sizeof name, "rule_%.*s_matched", NAME_MAX_LEN, b->rules.names[i]);
+        for (char *at = name; *at; at++)
+            *at = metric_letter(*at);
         w->matched[i] = h->metric(h, WEIR_COUNTER, name, "Events that this rule matched.");
     }
     return WEIR_OK;

@@ -129,8 +129,8 @@ static weir_status source_start(void *self, const weir_host *h)
     char before = '\n';
     if (f->read_to > 0 && pread(f->fd, &before, 1, f->read_to - 1) == 1)
         f->is_skipping = before != '\n'; /* what is left of a line that was read or too long */
-    f->skipped = h->metric(h, WEIR_COUNTER, "file_lines_skipped_total",
-                           "Lines that were no JSON, or too long.");
+    f->skipped =
+        h->metric(h, WEIR_COUNTER, "skipped_lines", "Lines that were no JSON, or too long.");
     return WEIR_OK;
 }
 

@@ -63,8 +63,7 @@ static weir_status generator_start(void *self, const weir_host *h)
     g->gap_ns = g->rate > 0 ? SECOND_NS / g->rate : (double)g->interval.ns;
     g->began_ns = h->now(h);
     g->is_object = members_of(g->body).len > 0;
-    g->failed = h->metric(h, WEIR_COUNTER, "generator_failed_total",
-                          "Generated events that failed further down.");
+    g->failed = h->metric(h, WEIR_COUNTER, "failed", "Generated events that failed further down.");
     return WEIR_OK;
 }
 

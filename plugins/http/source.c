@@ -132,7 +132,7 @@ static bool is_json_type(weir_str type)
 /* W3C Trace Context, version 00: lower-case hex, neither id all zeros. */
 static bool is_traceparent(weir_str text)
 {
-    if (!text.ptr || text.len != TRACEPARENT_LEN || memcmp(text.ptr, "00-", 3) != 0)
+    if (text.len != TRACEPARENT_LEN || memcmp(text.ptr, "00-", 3) != 0)
         return false;
     bool has_trace = false, has_span = false;
     for (size_t i = 3; i < text.len; i++) {
@@ -159,10 +159,11 @@ static bool is_printable(weir_str text)
 }
 
 /* The same trace and a span of our own, made of the random half of the event's id. */
-static void continue_trace(char to[TRACEPARENT_LEN], weir_str from, const weir_id *id)
+static void continue_trace(char to[TRACEPARENT_LEN], const char from[TRACEPARENT_LEN],
+                           const weir_id *id)
 {
     static const char digits[] = "0123456789abcdef";
-    memcpy(to, from.ptr, TRACEPARENT_LEN);
+    memcpy(to, from, TRACEPARENT_LEN);
     for (size_t i = 0; i < 8; i++) {
         to[36 + 2 * i] = digits[id->bytes[8 + i] >> 4];
         to[37 + 2 * i] = digits[id->bytes[8 + i] & 0xf];
@@ -268,9 +269,9 @@ static weir_status source_request(void *self, const weir_host *h, weir_http_call
         set_params(h, ev, take);
     if (is_printable(headers.request_id))
         h->set(h, ev, "@request_id", headers.request_id);
-    if (is_traceparent(headers.traceparent)) {
+    if (headers.traceparent.ptr && is_traceparent(headers.traceparent)) {
         p->is_traced = true;
-        continue_trace(p->traceparent, headers.traceparent, &p->id);
+        continue_trace(p->traceparent, headers.traceparent.ptr, &p->id);
         h->set(h, ev, "@traceparent", (weir_str){p->traceparent, TRACEPARENT_LEN});
     }
     weir_str key = r->key ? h->get(h, ev, r->key) : (weir_str){NULL, 0};
@@ -445,7 +446,8 @@ static weir_status source_start(void *self, const weir_host *h)
                               WEIR_SIZED(weir_http_route, .pattern = s->routes.names[i],
                                          .request = source_request, .arg = &routes[i]));
         if (is != WEIR_OK)
-            return h->refuse(h, &s->routes.names[i], 0, "this route is taken already");
+            return h->refuse(h, &s->routes.names[i], 0,
+                             "the server does not take this route: is it there twice?");
     }
     if (is == WEIR_OK)
         is = s->server->route(s->server, at,
@@ -458,9 +460,9 @@ static weir_status source_worker_start(void *self, const weir_host *h)
 {
     struct worker *w = h->worker;
     w->timed.next = w->timed.before = &w->timed;
-    w->refused = h->metric(h, WEIR_COUNTER, "http_refused_total",
+    w->refused = h->metric(h, WEIR_COUNTER, "refused",
                            "Requests that were no JSON or against their schema.");
-    w->late = h->metric(h, WEIR_COUNTER, "http_late_total",
+    w->late = h->metric(h, WEIR_COUNTER, "late",
                         "Requests that were answered before their event was settled.");
     return WEIR_OK;
 }

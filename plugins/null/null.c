@@ -8,8 +8,8 @@ struct null_worker {
 static weir_status null_worker_start(void *self, const weir_host *h)
 {
     struct null_worker *w = h->worker;
-    w->events = h->metric(h, WEIR_COUNTER, "null_events_total", "Events that were forgotten.");
-    w->bytes = h->metric(h, WEIR_COUNTER, "null_bytes_total", "Bytes of their bodies.");
+    w->events = h->metric(h, WEIR_COUNTER, "events", "Events that were forgotten.");
+    w->bytes = h->metric(h, WEIR_COUNTER, "bytes", "Bytes of their bodies.");
     return WEIR_OK;
 }
 

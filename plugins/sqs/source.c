@@ -44,7 +44,7 @@ static weir_status source_start(void *self, const weir_host *h)
     s->flight_count = (size_t)((s->max_in_flight + s->batch_size - 1) / s->batch_size);
     s->flights = h->keep(h, s->flight_count * sizeof *s->flights);
     memset(s->flights, 0, s->flight_count * sizeof *s->flights);
-    s->late = h->metric(h, WEIR_COUNTER, "sqs_late_total",
+    s->late = h->metric(h, WEIR_COUNTER, "late",
                         "Messages that were settled after their visibility had ended.");
     weir_status is = queue_open(&s->common, s->queues, &settings, &s->open);
     if (is == WEIR_OK)

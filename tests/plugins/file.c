@@ -141,7 +141,7 @@ START_TEST(reads_lines_and_ends)
     ck_assert_str_eq(weir_test_value(t, b->events[0], "@key"), "a");
     ck_assert_str_eq(weir_test_value(t, b->events[1], "@type"), "T");
     ck_assert(weir_test_said(t, "is no JSON: skipped"));
-    ck_assert_double_eq(weir_test_metric(t, "file_lines_skipped_total"), 1);
+    ck_assert_double_eq(weir_test_metric(t, "skipped_lines"), 1);
     ck_assert_int_eq(weir_test_pull(t), WEIR_IDLE); /* not before all is settled */
     weir_test_settle(t, 0, WEIR_DELIVERED, WEIR_OK);
     ck_assert_int_eq(weir_test_pull(t), WEIR_END);
@@ -238,7 +238,7 @@ START_TEST(skips_a_line_longer_than_a_read)
         ;
     ck_assert_uint_eq(weir_test_flight_count(t), 1);
     ck_assert(weir_test_body_is(weir_test_flight(t, 0)->events[0], "2"));
-    ck_assert_double_eq(weir_test_metric(t, "file_lines_skipped_total"), 1);
+    ck_assert_double_eq(weir_test_metric(t, "skipped_lines"), 1);
     ck_assert_int_eq(weir_test_free(t), 0);
 }
 END_TEST

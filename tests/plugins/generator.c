@@ -90,7 +90,7 @@ START_TEST(goes_on_when_memory_was_out)
     ck_assert(
         weir_test_body_is(weir_test_flight(t, 0)->events[0], "{\"n\":1,\"hello\":\"world\"}"));
     weir_test_settle(t, 0, WEIR_FAILED, WEIR_E_REJECT);
-    ck_assert_double_eq(weir_test_metric(t, "generator_failed_total"), 3);
+    ck_assert_double_eq(weir_test_metric(t, "failed"), 3);
     ck_assert_int_eq(weir_test_free(t), 0);
 }
 END_TEST

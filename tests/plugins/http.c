@@ -187,7 +187,7 @@ START_TEST(refuses_what_is_no_json)
         ck_assert_msg(strstr(answered.text, cases[i].detail) != NULL, "%s", answered.text);
         ck_assert_ptr_nonnull(strstr(answered.text, "\"instance\":\"/users/7\""));
     }
-    ck_assert_double_eq(weir_test_metric(t, "http_refused_total"), 6);
+    ck_assert_double_eq(weir_test_metric(t, "refused"), 6);
     ck_assert_uint_eq(weir_test_flight_count(t), 0);
     ck_assert_int_eq(weir_test_free(t), 0);
 }
@@ -322,7 +322,7 @@ START_TEST(does_not_wait_for_ever)
     weir_test_move(t, 1500000000);
     ck_assert_uint_eq(answered.count, 1);
     ck_assert_int_eq(answered.status, 504);
-    ck_assert_double_eq(weir_test_metric(t, "http_late_total"), 1);
+    ck_assert_double_eq(weir_test_metric(t, "late"), 1);
     weir_test_settle(t, 0, WEIR_DELIVERED, WEIR_OK);
     ck_assert_uint_eq(answered.count, 1);
     weir_test_settle(t, 1, WEIR_DELIVERED, WEIR_OK);

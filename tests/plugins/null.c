@@ -8,8 +8,8 @@ START_TEST(counts_events_and_bytes)
     weir_test_event(t, "{}");
     weir_test_event(t, "{\"a\":1}");
     ck_assert_int_eq(weir_test_push(t), WEIR_OK);
-    ck_assert_double_eq(weir_test_metric(t, "null_events_total"), 2);
-    ck_assert_double_eq(weir_test_metric(t, "null_bytes_total"), 9);
+    ck_assert_double_eq(weir_test_metric(t, "events"), 2);
+    ck_assert_double_eq(weir_test_metric(t, "bytes"), 9);
     ck_assert_int_eq(weir_test_free(t), 0);
 }
 END_TEST
