@@ -29,6 +29,15 @@ static size_t count_role(const struct plan *p, enum role role)
     return n;
 }
 
+static bool has_server(const struct plan *p)
+{
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (p->stages[i]->component && plan_inputs_is_server(p->stages[i]->component))
+            return true;
+    return false;
+}
+
+/* Where a server answers for others, a pipeline may end in it. */
 static void check_ends(struct plan_work *w, struct node *root)
 {
     static const char *const helps[] = {
@@ -39,7 +48,8 @@ static void check_ends(struct plan_work *w, struct node *root)
         struct node *section = node_get(root, plan_sections[role]);
         bool is_empty = !section || section->kind == NODE_NULL ||
                         (section->kind == NODE_MAP && section->count == 0);
-        if (!count_role(w->plan, (enum role)role) && is_empty)
+        bool is_due = role == ROLE_SOURCE || !has_server(w->plan);
+        if (is_due && is_empty && !count_role(w->plan, (enum role)role))
             diag_add(w->d, DIAG_ERROR, section ? node_label(section) : NULL, helps[role],
                      "the pipeline has no %s", plan_sections[role]);
     }

@@ -178,8 +178,7 @@ static bool is_read(const struct plan *p, const struct plan_stage *from, uint32_
     return false;
 }
 
-/* A component that lives by services brings no events of its own. */
-static bool is_server(const weir_component *c)
+bool plan_inputs_is_server(const weir_component *c)
 {
     if (c->offers && *c->offers)
         return true;
@@ -212,7 +211,7 @@ void plan_inputs_warn_unread(struct plan_work *w)
 {
     for (size_t i = 0; i < w->plan->stage_count; i++) {
         const struct plan_stage *s = w->plan->stages[i];
-        if (s->role == ROLE_SINK || !s->component || is_server(s->component))
+        if (s->role == ROLE_SINK || !s->component || plan_inputs_is_server(s->component))
             continue;
         if (is_read(w->plan, s, PORT_ANY))
             warn_ports(w, s);

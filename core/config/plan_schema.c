@@ -104,5 +104,5 @@ void plan_print_schema(const weir_component *const *components, struct buf *out)
     option_schema_properties(plan_settings_options, NULL, false, out);
     for (int role = ROLE_SOURCE; role <= ROLE_SINK; role++)
         add_section(components, (enum role)role, out);
-    buf_add_text(out, "},\"required\":[\"sources\",\"sinks\"],\"additionalProperties\":false}\n");
+    buf_add_text(out, "},\"required\":[\"sources\"],\"additionalProperties\":false}\n");
 }

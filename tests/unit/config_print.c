@@ -147,6 +147,32 @@ START_TEST(edges_and_order)
 }
 END_TEST
 
+static const weir_component *find_server(void *user, const char *name, enum role role,
+                                         struct error *e)
+{
+    static const weir_option rows[] = {
+        {.name = "weir.x/1", .type = WEIR_T_SERVICES, .item_size = sizeof(weir_service)}, {0}};
+    static const weir_component server = {.name = "server",
+                                          .state_size = sizeof(weir_services),
+                                          .options = rows,
+                                          .pull = fake_pull};
+    (void)user, (void)name, (void)e;
+    return role == ROLE_SOURCE ? &server : NULL;
+}
+
+START_TEST(a_server_needs_no_sink)
+{
+    const struct plan_components c = {.find = find_server, .names = fake_names};
+    struct document *d =
+        document_parse("s.yaml", weir_text("sources: { aws: { plugin: server } }"), NULL);
+    struct plan *p = plan_new(d, &c);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq(document_warnings(d), 0);
+    plan_free(p);
+    document_free(d);
+}
+END_TEST
+
 int main(void)
 {
     TCase *one = tcase_create("print");
@@ -156,6 +182,7 @@ int main(void)
     tcase_add_test(one, schemas);
     tcase_add_test(one, settings_and_presets);
     tcase_add_test(one, edges_and_order);
+    tcase_add_test(one, a_server_needs_no_sink);
     Suite *suite = suite_create("config print");
     suite_add_tcase(suite, one);
     SRunner *runner = srunner_create(suite);
