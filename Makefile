@@ -61,7 +61,7 @@ FUNCTIONS    := $(patsubst config/functions/%.c,$(BUILD)/functions/%.so,$(wildca
 UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 PLUGIN_TESTS := $(patsubst tests/plugins/%.c,$(BUILD)/tests/plugins/%,$(wildcard tests/plugins/*.c))
 
-.PHONY: all help clean
+.PHONY: all help clean tests-built bench-built docs-check
 all: $(BUILD)/weir $(PLUGIN_FILES) $(FUNCTIONS) ## Build the runner, the plugins and the functions
 
 help: ## This list
@@ -130,6 +130,109 @@ plugin-%:
 tidy: ## Check format and clang-tidy of one folder: make tidy DIR=core/journal
 	clang-format-14 --dry-run -Werror $(wildcard $(DIR)/*.c $(DIR)/*.h)
 	clang-tidy-14 --quiet $(wildcard $(DIR)/*.c) -- -std=c11 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Icore -Iinclude -Itests
+
+# ---- running ---------------------------------------------------------------------------------------
+
+.PHONY: run demo deps test bench asan tsan check format install docs fuzz
+run: deps ## Build and serve the reference flow until Ctrl-C
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/weir run config/pipeline.yaml
+
+demo: deps ## Run the reference flow end to end, show what happened, stop
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) config/demo.sh
+
+deps: ## Install the Debian packages that building and testing need, if they are missing
+	@tests/deps.sh build
+
+# ---- tests -----------------------------------------------------------------------------------------
+
+tests-built: all $(UNIT_TESTS) $(PLUGIN_TESTS)
+test: deps ## All tests: unit, plugins, whole pipelines (under five minutes)
+	@$(MAKE) --no-print-directory tests-built
+	@BUILD=$(BUILD) tests/run.sh
+
+asan: deps ## All tests with the address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory BUILD=build/asan SAN=address,undefined tests-built
+	@BUILD=build/asan SAN=address,undefined tests/run.sh
+
+tsan: deps ## What crosses threads, with the thread sanitizer
+	@$(MAKE) --no-print-directory BUILD=build/tsan SAN=thread tests-built
+	@BUILD=build/tsan SAN=thread tests/run.sh
+
+BENCH_TOOLS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+$(BUILD)/bench/%: tests/bench/%.c $(call archives,cli)
+	@mkdir -p $(@D)
+	$(call say,BENCH $@)
+	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) \
+	    -Wl,--end-group $(CORELIBS)
+bench-built: all $(BENCH_TOOLS)
+bench: deps ## Measure every figure that is claimed, in one run
+	@$(MAKE) --no-print-directory bench-built
+	@BUILD=$(BUILD) python3 tests/bench/run.py
+
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+build/fuzz/bin/%: tests/fuzz/%.c
+	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang-14 \
+	    EXTRA_CFLAGS="-fsanitize=fuzzer-no-link,address,undefined" \
+	    EXTRA_LDFLAGS="-fsanitize=fuzzer-no-link,address,undefined" fuzz-archives
+	@mkdir -p $(@D)
+	$(call say,FUZZ $@)
+	$(Q)clang-14 -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Icore -Iinclude -pthread -o $@ $< \
+	    -Wl,--start-group $(ROOMS:%=build/fuzz/lib/%.a) -Wl,--end-group $(CORELIBS)
+.PHONY: fuzz-archives
+fuzz-archives: $(call archives,cli)
+FUZZ_SECONDS ?= 60
+fuzz: $(FUZZERS:%=build/fuzz/bin/%) ## Fuzz every parser, FUZZ_SECONDS=60 each
+	@tests/deps.sh check
+	@tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
+
+# ---- checks ----------------------------------------------------------------------------------------
+
+C_FILES := $(wildcard core/*.c core/*/*.c core/*/*.h plugins/*/*.c plugins/*/*.h tests/*/*.c \
+             config/functions/*.c examples/*/*.c examples/*/*/*.c)
+TIDY_FILES := $(wildcard core/*.c core/*/*.c plugins/*/*.c)
+TIDY_STAMPS := $(TIDY_FILES:%.c=build/tidy/%.ok)
+build/tidy/%.ok: %.c .clang-tidy
+	@mkdir -p $(@D)
+	@echo "  TIDY $<"
+	@clang-tidy-14 --quiet $< -- -std=c11 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Icore \
+	    -Iinclude -MMD -MF build/tidy/$*.d 2>/dev/null && touch $@
+
+check: ## Format, layers, clang-tidy, both compilers without a warning, generated pages
+	@tests/deps.sh check
+	clang-format-14 --dry-run -Werror $(C_FILES)
+	awk -f tests/layers.awk core/LAYERS $(wildcard core/*/*.c core/*/*.h)
+	@$(MAKE) --no-print-directory BUILD=build/gcc WERROR=-Werror tests-built
+	@$(MAKE) --no-print-directory BUILD=build/clang CC=clang-14 WERROR=-Werror tests-built
+	@$(MAKE) --no-print-directory $(TIDY_STAMPS)
+	@$(MAKE) --no-print-directory BUILD=$(BUILD) docs-check
+	@echo "check: clean"
+
+format: ## Format the C files
+	clang-format-14 -i $(C_FILES)
+
+REFERENCE := docs/reference/pipeline.md docs/reference/plugins.md docs/reference/weir.schema.json
+docs: all ## Generate the reference pages from the option tables
+	@BUILD=$(BUILD) docs/generate.sh docs/reference
+docs-check: all
+	@rm -rf build/docs && mkdir -p build/docs && BUILD=$(BUILD) docs/generate.sh build/docs
+	@for f in $(REFERENCE); do cmp $$f build/docs/$$(basename $$f) || { echo "run make docs"; exit 1; }; done
+
+# ---- installing ------------------------------------------------------------------------------------
+
+install: all ## Install runner, plugins, headers, weir.pc, weir.mk and the manual page: PREFIX= DESTDIR=
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/weir/plugins \
+	    $(DESTDIR)$(PREFIX)/include/weir $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/share/weir $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(if $(SAN),,-s) $(BUILD)/weir $(DESTDIR)$(PREFIX)/bin/weir
+	install -m 755 $(if $(SAN),,-s) $(PLUGIN_FILES) $(DESTDIR)$(PREFIX)/lib/weir/plugins/
+	cp -r $(BUILD)/plugins/lambda $(DESTDIR)$(PREFIX)/lib/weir/plugins/
+	install -m 644 include/weir/*.h $(DESTDIR)$(PREFIX)/include/weir/
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' config/weir.pc.in \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/weir.pc
+	sed -e 's|@PREFIX@|$(PREFIX)|g' config/weir.mk.in > $(DESTDIR)$(PREFIX)/share/weir/weir.mk
+	install -m 644 docs/weir.1 $(DESTDIR)$(PREFIX)/share/man/man1/weir.1
 
 clean: ## Remove what was built
 	rm -rf build
