@@ -16,8 +16,8 @@ enum {
     CHECK_BYTES = 16 << 20,
     COMPACT_STEP = 256 << 10,
 };
-static const int64_t CHECK_NS = 10 * 1000000000LL;
-static const int64_t LAZY_NS = 100 * 1000000LL;
+static const int64_t check_every_ns = 10 * 1000000000LL;
+static const int64_t lazy_max_ns = 100 * 1000000LL;
 
 void unit_list_init(struct unit_list *l)
 {
@@ -146,10 +146,9 @@ static void gather(struct journal *j)
 /* ---- building the group ---- */
 
 static void add_name(struct group *g, enum record_type type, const struct stream *s,
-                     const struct name_body *body, const char *name)
+                     const struct name_body *body, weir_str name)
 {
-    size_t n = strlen(name);
-    char *at = unit_record(&g->head, type, s ? 1 : 0, (uint32_t)(sizeof *body + n));
+    char *at = unit_record(&g->head, type, s ? 1 : 0, (uint32_t)(sizeof *body + name.len));
     struct record *r = (struct record *)(void *)at;
     if (s) {
         struct record_ref ref = {.stream = s->id, .sequence = s->next};
@@ -157,7 +156,7 @@ static void add_name(struct group *g, enum record_type type, const struct stream
     }
     char *to = (char *)(r + 1) + (s ? sizeof(struct record_ref) : 0);
     memcpy(to, body, sizeof *body);
-    memcpy(to + sizeof *body, name, n);
+    memcpy(to + sizeof *body, name.ptr, name.len);
     r->body_crc = hash_crc32c(0, record_body(r), record_body_bytes(r));
     g->head_records++;
 }
@@ -176,13 +175,13 @@ static void build_head(struct journal *j, bool is_all)
         const struct stream *s = j->streams[i];
         struct name_body body = {.kind = s ? s->kind_id : 0};
         if (s && (is_all || !s->is_declared))
-            add_name(g, RECORD_STREAM, s, &body, s->name);
+            add_name(g, RECORD_STREAM, s, &body, weir_text(s->name));
     }
     for (uint32_t i = 0; is_wanted && i < j->counter_count; i++) {
         const struct counter *c = j->counters[i];
         struct name_body body = {.id = i, .value = c ? c->value : 0};
         if (c && (is_all || !c->is_declared))
-            add_name(g, RECORD_COUNTER, NULL, &body, c->name);
+            add_name(g, RECORD_COUNTER, NULL, &body, weir_text(c->name));
     }
     journal_unlock(j);
 }
@@ -193,7 +192,8 @@ static void assign(struct journal_unit *u)
         struct record *r = (struct record *)(void *)(u->bytes + u->puts[i]);
         struct record_ref *ref = (struct record_ref *)(void *)(r + 1);
         for (uint32_t k = 0; k < r->refs; k++) {
-            struct stream *s = (struct stream *)(uintptr_t)ref[k].sequence; /* left by unit_put */
+            /* Left by unit_put. NOLINTNEXTLINE(performance-no-int-to-ptr) */
+            struct stream *s = (struct stream *)(uintptr_t)ref[k].sequence;
             ref[k].sequence = s->assigned++;
         }
     }
@@ -462,7 +462,7 @@ static bool is_check_wanted(const struct journal *j, bool is_idle)
     if (j->bytes_since_check == 0)
         return false;
     int64_t age = clock_mono(j->clock) - j->check_ns;
-    return j->bytes_since_check >= CHECK_BYTES || age >= CHECK_NS;
+    return j->bytes_since_check >= CHECK_BYTES || age >= check_every_ns;
 }
 
 bool commit_upkeep(struct journal *j, bool is_idle)
@@ -514,11 +514,13 @@ void journal_set_wake(struct journal *j, void (*fn)(void *user), void *user)
 static bool wait_for_work(struct journal *j, bool has_upkeep)
 {
     while (!j->is_stopping && !j->is_urgent) {
-        int64_t wait_ns = has_upkeep ? LAZY_NS / 20 : j->bytes_since_check ? CHECK_NS : INT64_MAX;
+        int64_t wait_ns = has_upkeep             ? lazy_max_ns / 20
+                          : j->bytes_since_check ? check_every_ns
+                                                 : INT64_MAX;
         if (j->health.is_full)
-            wait_ns = LAZY_NS;
+            wait_ns = lazy_max_ns;
         if (j->lazy_since_ns) {
-            int64_t left = j->lazy_since_ns + LAZY_NS - clock_mono(j->clock);
+            int64_t left = j->lazy_since_ns + lazy_max_ns - clock_mono(j->clock);
             if (left <= 0)
                 return true;
             wait_ns = left < wait_ns ? left : wait_ns;
@@ -533,7 +535,7 @@ static bool wait_for_work(struct journal *j, bool has_upkeep)
         until.tv_sec += ns / 1000000000;
         until.tv_nsec = ns % 1000000000;
         if (pthread_cond_timedwait(&j->wanted, &j->lock, &until) == ETIMEDOUT)
-            return j->lazy_since_ns && clock_mono(j->clock) - j->lazy_since_ns >= LAZY_NS;
+            return j->lazy_since_ns && clock_mono(j->clock) - j->lazy_since_ns >= lazy_max_ns;
     }
     return true;
 }

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "journal/internal.h"
 
-static const uint64_t BYTES_MAX = 10ULL << 30;
+static const uint64_t bytes_max_usual = 10ULL << 30;
 
 static void init_locks(struct journal *j)
 {
@@ -38,7 +38,7 @@ static struct journal *journal_new(const struct journal_options *o)
     j->clock = o->clock ? o->clock : &clock_real;
     j->disk = o->disk ? o->disk : &disk_real;
     j->kinds = o->kinds;
-    j->bytes_max = o->bytes_max ? o->bytes_max : BYTES_MAX;
+    j->bytes_max = o->bytes_max ? o->bytes_max : bytes_max_usual;
     j->slot_bytes = (uint32_t)(o->slot_bytes > 1U << 30 ? 1U << 30 : o->slot_bytes);
     j->slot_bytes = (j->slot_bytes + FORMAT_HEADER_BYTES - 1) & ~(FORMAT_HEADER_BYTES - 1U);
     if (j->slot_bytes && j->slot_bytes < 4 * FORMAT_HEADER_BYTES)

@@ -52,7 +52,7 @@ static void add_slot(void *user, const char *name)
     if (j->slot_next <= index)
         j->slot_next = (uint32_t)index + 1;
     int64_t bytes = j->disk->size(j->disk, fd);
-    if (bytes < 4 * FORMAT_HEADER_BYTES || bytes > UINT32_MAX) { /* was never made whole */
+    if (bytes < 4LL * FORMAT_HEADER_BYTES || bytes > UINT32_MAX) { /* was never made whole */
         j->disk->close(j->disk, fd);
         return;
     }
@@ -314,25 +314,26 @@ static int walk_segment(struct walk *w, uint32_t limit, bool is_last)
     return in.error;
 }
 
-/* Copies that compactions made, when no checkpoint says what is in them. */
-static void read_cold(struct walk *w)
+static void read_cold(struct journal *j, struct segment *g)
 {
-    struct journal *j = w->j;
-    for (uint32_t i = 0; i < j->segment_count; i++) {
-        struct segment *g = j->segments[i];
-        if (g->kind != SEGMENT_COLD || !g->slot)
-            continue;
-        struct window in = {.disk = j->disk, .fd = g->slot->fd, .limit = segment_limit(g)};
-        for (uint32_t at = FORMAT_HEADER_BYTES; at < in.limit;) {
-            const struct record *r = window_record(&in, g->place, at);
-            if (r && (r->type == RECORD_PUT || r->type == RECORD_STREAM)) {
-                apply_record(j, g, at, r);
-                g->end = at + r->length;
-            }
-            at += r ? r->length : 8;
+    struct window in = {.disk = j->disk, .fd = g->slot->fd, .limit = segment_limit(g)};
+    for (uint32_t at = FORMAT_HEADER_BYTES; at < in.limit;) {
+        const struct record *r = window_record(&in, g->place, at);
+        if (r && r->type == RECORD_PUT) {
+            apply_record(j, g, at, r);
+            g->end = at + r->length;
         }
-        window_fini(&in);
+        at += r ? r->length : 8;
     }
+    window_fini(&in);
+}
+
+/* Copies that compactions made, when no checkpoint says what is in them. */
+static void read_all_cold(struct journal *j)
+{
+    for (uint32_t i = 0; i < j->segment_count; i++)
+        if (j->segments[i]->kind == SEGMENT_COLD && j->segments[i]->slot)
+            read_cold(j, j->segments[i]);
 }
 
 static struct segment *first_log(const struct journal *j)
@@ -362,7 +363,7 @@ static void find_start(struct walk *w, bool has_check)
               "journal %s: both checkpoints are damaged: all segments are read; what was "
               "acknowledged may come again",
               j->path);
-    read_cold(w);
+    read_all_cold(j);
 }
 
 static int walk_all(struct walk *w)
@@ -466,37 +467,32 @@ static void set_end(struct walk *w)
     j->last_end = g->end;
 }
 
+static void drop_run(struct journal *j, struct stream *s, const struct run *r)
+{
+    uint64_t first = r->first, count = r->count;
+    j->health.lost_records += r->live;
+    log_write(
+        WEIR_ERROR, NULL,
+        "journal %s: stream %s: %u records from number %llu on are lost: segment %llu is gone",
+        j->path, s->name, r->live, (unsigned long long)first,
+        (unsigned long long)r->segment->number);
+    stream_kill(s, first, count);
+    if (s->kind && s->kind->ack)
+        s->kind->ack(s->state, first, count);
+}
+
 /* Runs in segments that are gone: their records are lost, and said to be. */
 static void drop_lost(struct journal *j)
 {
-    uint64_t before = j->health.lost_records;
     for (uint32_t k = 0; k < j->stream_count; k++) {
         struct stream *s = j->streams[k];
-        for (uint32_t i = 0; s && i < s->run_count;) {
-            struct run *r = s->runs[i];
-            if (r->segment->slot || r->live == 0) {
-                i++;
-                continue;
-            }
-            uint64_t first = r->first, count = r->count;
-            j->health.lost_records += r->live;
-            log_write(
-                WEIR_ERROR, NULL,
-                "journal %s: stream %s: %u records from number %llu on are lost: segment %llu "
-                "is gone",
-                j->path, s->name, r->live, (unsigned long long)first,
-                (unsigned long long)r->segment->number);
-            stream_kill(s, first, count);
-            if (s->kind && s->kind->ack)
-                s->kind->ack(s->state, first, count);
-        }
+        for (uint32_t i = s ? s->run_count : 0; i-- > 0;)
+            if (!s->runs[i]->segment->slot && s->runs[i]->live)
+                drop_run(j, s, s->runs[i]);
     }
     for (uint32_t i = j->segment_count; i-- > 0;)
         if (!j->segments[i]->slot && j->segments[i] != j->active)
             segment_remove(j, j->segments[i]);
-    if (j->health.lost_records != before)
-        log_write(WEIR_ERROR, NULL, "journal %s: %llu records are lost", j->path,
-                  (unsigned long long)(j->health.lost_records - before));
 }
 
 static void announce(struct journal *j)

@@ -34,7 +34,8 @@ struct segment *segment_add(struct journal *j, const struct segment_header *h, s
     g->slot = slot;
     g->place.seed = format_seed(j->salt, h->number, h->nonce);
     g->place.life = (uint32_t)h->nonce;
-    MEM_PUSH(j->segments, j->segment_count, j->segment_cap) = g;
+    MEM_PUSH(j->segments, j->segment_count, j->segment_cap) =
+        g; /* NOLINT(bugprone-sizeof-expression) */
     uint32_t i = j->segment_count - 1;
     for (; i > 0 && j->segments[i - 1]->number > g->number; i--)
         j->segments[i] = j->segments[i - 1];
@@ -213,7 +214,7 @@ void segment_recycle(struct journal *j)
     journal_unlock(j);
 }
 
-enum { FOUND_MAX = 512 };
+enum { FOUND_MAX = 256 };
 struct found {
     uint32_t stream, offset;
     uint64_t sequence;
@@ -258,32 +259,38 @@ static void each_run(struct journal *j, struct segment *g, bool is_start)
     journal_unlock(j);
 }
 
+static size_t add_found(struct found *found, const struct record *r, uint32_t at, uint32_t ref)
+{
+    size_t n = 0;
+    for (; n < FOUND_MAX && ref + n < r->refs; n++) {
+        const struct record_ref *of = &record_refs(r)[ref + n];
+        found[n] = (struct found){of->stream, at, of->sequence};
+    }
+    return n;
+}
+
 /* Below its end every byte of a segment was written once and synced, so each record that checks is
  * the right one. A bad record costs only itself. */
 static int scan(struct journal *j, struct segment *g, uint32_t end)
 {
     struct window w = {.disk = j->disk, .fd = g->slot->fd, .limit = end};
-    struct found found[FOUND_MAX];
+    struct found found[2 * FOUND_MAX];
     size_t n = 0;
-    int result = 0;
-    for (uint32_t at = FORMAT_HEADER_BYTES; at < end && result == 0;) {
+    for (uint32_t at = FORMAT_HEADER_BYTES; at < end && w.error == 0;) {
         const struct record *r = window_record(&w, g->place, at);
-        at += r ? r->length : 8;
-        result = w.error;
-        if (!r || r->type != RECORD_PUT)
-            continue;
-        for (uint32_t i = 0; i < r->refs; i++) {
-            found[n++] = (struct found){record_refs(r)[i].stream, at - r->length,
-                                        record_refs(r)[i].sequence};
-            if (n == FOUND_MAX) {
+        uint32_t refs = r && r->type == RECORD_PUT ? r->refs : 0;
+        for (uint32_t i = 0; i < refs; i += FOUND_MAX) {
+            n += add_found(found + n, r, at, i);
+            if (n >= FOUND_MAX) {
                 keep_found(j, g, found, n);
                 n = 0;
             }
         }
+        at += r ? r->length : 8;
     }
     keep_found(j, g, found, n);
     window_fini(&w);
-    return result;
+    return w.error;
 }
 
 int segment_load(struct journal *j, struct segment *g)

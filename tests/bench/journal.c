@@ -1,0 +1,286 @@
+/* tests/bench/journal.c: the journal next to a bare loop of appends and syncs, in the same run.
+ *
+ * usage: journal DIRECTORY [seconds a row]. The bare loop appends to zero-filled files of the same
+ * size in turn, with a CRC over each message, and syncs once for all that wait. */
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "journal/journal.h"
+
+enum { MESSAGE = 300, FILES = 4, FILE_BYTES = 16 << 20, KEPT = 200000 };
+
+static double seconds = 1;
+static char message[MESSAGE];
+
+static double now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- the bare loop ---- */
+
+struct bare {
+    int fds[FILES], current;
+    size_t at, len;
+    char *group, *back;
+};
+
+static void bare_open(struct bare *b, const char *dir)
+{
+    char *zeros = mem_new(FILE_BYTES);
+    memset(b, 0, sizeof *b);
+    for (int i = 0; i < FILES; i++) {
+        char *path = mem_format("%s/bare-%d", dir, i);
+        b->fds[i] = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (b->fds[i] < 0 || pwrite(b->fds[i], zeros, FILE_BYTES, 0) != FILE_BYTES ||
+            fsync(b->fds[i]) != 0 || unlink(path) != 0) {
+            perror(path);
+            exit(1);
+        }
+        mem_free(path);
+    }
+    mem_free(zeros);
+    b->group = mem_new(4 << 20);
+    b->back = mem_new(4 << 20);
+}
+
+static void bare_close(struct bare *b)
+{
+    for (int i = 0; i < FILES; i++)
+        (void)close(b->fds[i]);
+    mem_free(b->group);
+    mem_free(b->back);
+}
+
+static void bare_add(struct bare *b, const char *bytes, uint32_t n)
+{
+    uint32_t head[2] = {n, hash_crc32c(0, bytes, n)};
+    memcpy(b->group + b->len, head, sizeof head);
+    memcpy(b->group + b->len + sizeof head, bytes, n);
+    b->len += sizeof head + n;
+}
+
+static void bare_sync(struct bare *b)
+{
+    if (b->at + b->len > FILE_BYTES) {
+        b->current = (b->current + 1) % FILES;
+        b->at = 0;
+    }
+    int fd = b->fds[b->current];
+    if (pwrite(fd, b->group, b->len, (off_t)b->at) != (ssize_t)b->len || fdatasync(fd) != 0)
+        exit(1);
+    b->at += b->len;
+    b->len = 0;
+}
+
+static double bare_enqueue(struct bare *b, int waiters)
+{
+    uint64_t n = 0;
+    double start = now(), end = start + seconds;
+    while (now() < end) {
+        for (int i = 0; i < waiters; i++)
+            bare_add(b, message, MESSAGE);
+        bare_sync(b);
+        n += (uint64_t)waiters;
+    }
+    return (double)n / (now() - start);
+}
+
+/* Enqueue, read back, acknowledge: two syncs a turn. */
+static double bare_cycle(struct bare *b, int batch)
+{
+    uint64_t n = 0;
+    char ack[32] = {0};
+    double start = now(), end = start + seconds;
+    while (now() < end) {
+        for (int i = 0; i < batch; i++)
+            bare_add(b, message, MESSAGE);
+        size_t len = b->len;
+        bare_sync(b);
+        if (pread(b->fds[b->current], b->back, len, (off_t)(b->at - len)) != (ssize_t)len)
+            exit(1);
+        bare_add(b, ack, sizeof ack);
+        bare_sync(b);
+        n += (uint64_t)batch;
+    }
+    return (double)n / (now() - start);
+}
+
+/* ---- the journal ---- */
+
+static struct journal *journal;
+static struct stream *stream;
+static _Atomic uint64_t answered;
+static _Atomic int waiting;
+static _Atomic bool is_over;
+
+static void check(weir_status status)
+{
+    if (status == WEIR_OK)
+        return;
+    (void)fprintf(stderr, "a unit was refused with status %d\n", (int)status);
+    exit(1);
+}
+
+static void submit(int puts, journal_done *done);
+
+static void again(void *user, weir_status status, const struct journal_unit *u)
+{
+    check(status);
+    uint64_t n = atomic_fetch_add(&answered, 1) + 1;
+    if (n % (KEPT / 4) == 0 && stream_next(stream) > KEPT) { /* old ones go: slots are used again */
+        struct journal_unit *trim = journal_begin(journal);
+        unit_trim(trim, stream, stream_next(stream) - KEPT);
+        journal_submit(trim, JOURNAL_LAZY, NULL, NULL);
+    }
+    if (atomic_load(&is_over))
+        atomic_fetch_sub(&waiting, 1);
+    else
+        submit(1, again);
+}
+
+static void submit(int puts, journal_done *done)
+{
+    struct journal_unit *u = journal_begin(journal);
+    struct iovec part = {message, MESSAGE};
+    for (int i = 0; i < puts; i++)
+        unit_put(u, &stream, 1, &part, 1);
+    journal_submit(u, JOURNAL_SYNCED, done, NULL);
+}
+
+/* Each waiter puts the next message when the last one is durable. */
+static double run_waiters(int waiters, bool has_thread)
+{
+    atomic_store(&answered, 0);
+    atomic_store(&waiting, waiters);
+    atomic_store(&is_over, false);
+    double start = now(), end = start + seconds;
+    for (int i = 0; i < waiters; i++)
+        submit(1, again);
+    while (now() < end)
+        if (has_thread)
+            (void)usleep(1000);
+        else
+            (void)journal_commit(journal);
+    atomic_store(&is_over, true);
+    double rate = (double)atomic_load(&answered) / (now() - start);
+    while (atomic_load(&waiting) > 0)
+        if (!has_thread)
+            (void)journal_commit(journal);
+    return rate;
+}
+
+static double run_batches(int batch)
+{
+    uint64_t n = 0;
+    double start = now(), end = start + seconds;
+    while (now() < end) {
+        struct journal_unit *u = journal_begin(journal);
+        struct iovec part = {message, MESSAGE};
+        for (int i = 0; i < batch; i++)
+            unit_put(u, &stream, 1, &part, 1);
+        if (stream_next(stream) > KEPT)
+            unit_trim(u, stream, stream_next(stream) - KEPT);
+        check(journal_submit_wait(u));
+        n += (uint64_t)batch;
+    }
+    return (double)n / (now() - start);
+}
+
+static double run_cycles(int batch)
+{
+    uint64_t n = 0;
+    struct reader *r = reader_new(stream, stream_next(stream));
+    double start = now(), end = start + seconds;
+    while (now() < end) {
+        uint64_t first = stream_next(stream), sequence;
+        submit(batch, NULL);
+        (void)journal_commit(journal);
+        weir_str got;
+        for (int i = 0; i < batch; i++)
+            check(reader_next(r, &got, &sequence));
+        struct journal_unit *u = journal_begin(journal);
+        unit_ack(u, stream, first, (uint64_t)batch);
+        check(journal_submit_wait(u));
+        n += (uint64_t)batch;
+    }
+    reader_free(r);
+    return (double)n / (now() - start);
+}
+
+static void open_at(const char *path)
+{
+    struct error e = {0};
+    struct journal_options o = {.path = path};
+    double start = now();
+    journal = journal_open(&o, &e);
+    if (!journal) {
+        (void)fprintf(stderr, "%s\n", e.text);
+        exit(1);
+    }
+    stream = stream_open(journal, "bench", 0, &e);
+    (void)printf("open with %llu records: %.2f ms\n", (unsigned long long)stream_live(stream),
+                 (now() - start) * 1e3);
+}
+
+static void row(const char *what, double bare, double ours)
+{
+    (void)printf("%-34s bare %10.0f/s  journal %10.0f/s  ratio %.2f\n", what, bare, ours,
+                 ours / bare);
+    (void)fflush(stdout);
+}
+
+static void warm(void)
+{
+    double usual = seconds;
+    seconds = 0.5;
+    (void)run_batches(1000);
+    for (int i = 0; i < 64; i++)
+        journal_tick(journal);
+    seconds = usual;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        (void)fprintf(stderr, "usage: %s DIRECTORY [seconds a row]\n", argv[0]);
+        return 64;
+    }
+    log_setup((struct log_settings){.level = WEIR_WARN});
+    seconds = argc > 2 ? strtod(argv[2], NULL) : 1;
+    memset(message, 'x', sizeof message);
+    struct bare b;
+    bare_open(&b, argv[1]);
+    char *path = mem_format("%s/journal", argv[1]);
+    open_at(path);
+    warm();
+    row("1 waiter, inline", bare_enqueue(&b, 1), run_waiters(1, false));
+    row("16 waiters, inline", bare_enqueue(&b, 16), run_waiters(16, false));
+    row("64 waiters, inline", bare_enqueue(&b, 64), run_waiters(64, false));
+    row("batches of 1000", bare_enqueue(&b, 1000), run_batches(1000));
+    row("enqueue, read, ack: by 1000", bare_cycle(&b, 1000), run_cycles(1000));
+    row("enqueue, read, ack: by 10", bare_cycle(&b, 10), run_cycles(10));
+    struct error e = {0};
+    if (journal_start_thread(journal, &e) != 0)
+        return 1;
+    row("1 waiter, thread", bare_enqueue(&b, 1), run_waiters(1, true));
+    row("16 waiters, thread", bare_enqueue(&b, 16), run_waiters(16, true));
+    row("64 waiters, thread", bare_enqueue(&b, 64), run_waiters(64, true));
+    journal_close(journal);
+    open_at(path);
+    journal_close(journal);
+    bare_close(&b);
+    mem_free(path);
+    return 0;
+}
