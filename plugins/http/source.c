@@ -238,7 +238,10 @@ static weir_status examine(const struct source *s, const weir_host *h, weir_http
     if (!call->body->len)
         return refuse(s, h, call, &wrong, "the body is empty: expected JSON");
     if (s->json->valid(s->json, call->body, &at) != WEIR_OK)
-        return refuse(s, h, call, &wrong, "the body is no JSON in UTF-8 from byte %zu on", at);
+        return at < call->body->len
+                   ? refuse(s, h, call, &wrong, "the body is no JSON in UTF-8 from byte %zu on", at)
+                   : refuse(s, h, call, &wrong, "the body is no whole JSON: it ends at byte %zu",
+                            at);
     const weir_schema *schema = s->compiled[r - (const struct route *)s->routes.items];
     weir_str body = {call->body->ptr, call->body->len};
     size_t n = schema ? s->schemas->test(s->schemas, schema, body, &wrong.violations) : 0;

@@ -177,6 +177,7 @@ START_TEST(refuses_what_is_no_json)
         {"application/jsonp", "{}", 415, "content-type application/jsonp: expected"},
         {"application/json", "", 400, "the body is empty: expected JSON"},
         {"Application/JSON ;x", "{\"a\":1,}", 400, "no JSON in UTF-8 from byte 7 on"},
+        {"application/json", "{\"a\":", 400, "no whole JSON: it ends at byte 5"},
         {"application/problem+json", "{\"a\":\"\xff\"}", 400, "no JSON in UTF-8 from byte 6 on"},
     };
     weir_test *t = users("accepted");
@@ -187,7 +188,7 @@ START_TEST(refuses_what_is_no_json)
         ck_assert_msg(strstr(answered.text, cases[i].detail) != NULL, "%s", answered.text);
         ck_assert_ptr_nonnull(strstr(answered.text, "\"instance\":\"/users/7\""));
     }
-    ck_assert_double_eq(weir_test_metric(t, "refused"), 6);
+    ck_assert_double_eq(weir_test_metric(t, "refused"), 7);
     ck_assert_uint_eq(weir_test_flight_count(t), 0);
     ck_assert_int_eq(weir_test_free(t), 0);
 }
