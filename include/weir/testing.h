@@ -1728,15 +1728,25 @@ WEIR_TEST_FN weir_status weir_test_push(weir_test *t)
     return s;
 }
 
-/* What became of the i-th event that was pushed, all pushes counted. */
+/* The test asked for what is not there. */
+WEIR_TEST_FN __attribute__((noreturn)) void weir_test_none(const weir_test *t, const char *what,
+                                                           size_t i)
+{
+    (void)fprintf(stderr, "%sthe test asked for %s %zu: there are not so many\n",
+                  t->text ? t->text : "", what, i);
+    abort();
+}
+
+/* What became of the i-th event that was pushed, all pushes counted. Aborts if there are fewer. */
 WEIR_TEST_FN const weir_test_fate *weir_test_fate_of(const weir_test *t, size_t i)
 {
+    size_t left = i;
     for (size_t k = 0; k < t->given_count; k++) {
-        if (i < t->given[k]->pub.count)
-            return &t->given[k]->fates[i];
-        i -= t->given[k]->pub.count;
+        if (left < t->given[k]->pub.count)
+            return &t->given[k]->fates[left];
+        left -= t->given[k]->pub.count;
     }
-    return NULL;
+    weir_test_none(t, "event", i);
 }
 
 WEIR_TEST_FN size_t weir_test_out_count(const weir_test *t)
@@ -1744,10 +1754,12 @@ WEIR_TEST_FN size_t weir_test_out_count(const weir_test *t)
     return t->out_count;
 }
 
-/* The i-th event that the transform put out; NULL: there are not so many. */
+/* The i-th event that the transform put out. Aborts if there are fewer. */
 WEIR_TEST_FN const weir_test_out *weir_test_out_of(const weir_test *t, size_t i)
 {
-    return i < t->out_count ? &t->outs[i] : NULL;
+    if (i >= t->out_count)
+        weir_test_none(t, "output", i);
+    return &t->outs[i];
 }
 
 WEIR_TEST_FN bool weir_test_is_on(const weir_test_out *out, uint32_t port)
@@ -1784,9 +1796,12 @@ WEIR_TEST_FN size_t weir_test_flight_count(const weir_test *t)
     return t->flight_count;
 }
 
+/* A flight; `count` and `events` are what the source brought. Aborts if there are fewer. */
 WEIR_TEST_FN const weir_batch *weir_test_flight(const weir_test *t, size_t flight)
 {
-    return flight < t->flight_count ? &t->flights[flight]->pub : NULL;
+    if (flight >= t->flight_count)
+        weir_test_none(t, "flight", flight);
+    return &t->flights[flight]->pub;
 }
 
 /* Tells the source what became of a flight, event by event. */

@@ -7,7 +7,7 @@
 
 static weir_status leaks(void *self, const weir_host *h, const weir_batch *batch)
 {
-    static weir_payload *leaked; /* where the sanitizer sees it: it tells real leaks */
+    static weir_payload *volatile leaked; /* where the sanitizer sees it: it tells real leaks */
     char *data = NULL;
     leaked = h->alloc(h, 1, &data);
     return leaked ? WEIR_OK : WEIR_E_RETRY;
