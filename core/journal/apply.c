@@ -7,8 +7,8 @@
 struct counter *counter_by_id(struct journal *j, uint32_t id, weir_str name)
 {
     while (j->counter_count <= id)
-        MEM_PUSH(j->counters, j->counter_count, j->counter_cap) =
-            NULL; /* NOLINT(bugprone-sizeof-expression) */
+        /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+        MEM_PUSH(j->counters, j->counter_count, j->counter_cap) = NULL;
     if (!j->counters[id]) {
         j->counters[id] = MEM_NEW(struct counter);
         j->counters[id]->name = mem_copy(name.ptr, name.len);

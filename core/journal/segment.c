@@ -34,8 +34,8 @@ struct segment *segment_add(struct journal *j, const struct segment_header *h, s
     g->slot = slot;
     g->place.seed = format_seed(j->salt, h->number, h->nonce);
     g->place.life = (uint32_t)h->nonce;
-    MEM_PUSH(j->segments, j->segment_count, j->segment_cap) =
-        g; /* NOLINT(bugprone-sizeof-expression) */
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+    MEM_PUSH(j->segments, j->segment_count, j->segment_cap) = g;
     uint32_t i = j->segment_count - 1;
     for (; i > 0 && j->segments[i - 1]->number > g->number; i--)
         j->segments[i] = j->segments[i - 1];
@@ -259,14 +259,22 @@ static void each_run(struct journal *j, struct segment *g, bool is_start)
     journal_unlock(j);
 }
 
-static size_t add_found(struct found *found, const struct record *r, uint32_t at, uint32_t ref)
+struct finds {
+    struct found items[FOUND_MAX];
+    size_t count;
+};
+
+static void add_found(struct journal *j, struct segment *g, struct finds *f, const struct record *r,
+                      uint32_t at)
 {
-    size_t n = 0;
-    for (; n < FOUND_MAX && ref + n < r->refs; n++) {
-        const struct record_ref *of = &record_refs(r)[ref + n];
-        found[n] = (struct found){of->stream, at, of->sequence};
+    for (uint32_t i = 0; i < r->refs; i++) {
+        const struct record_ref *ref = &record_refs(r)[i];
+        f->items[f->count++] = (struct found){ref->stream, at, ref->sequence};
+        if (f->count == FOUND_MAX) {
+            keep_found(j, g, f->items, f->count);
+            f->count = 0;
+        }
     }
-    return n;
 }
 
 /* Below its end every byte of a segment was written once and synced, so each record that checks is
@@ -274,21 +282,14 @@ static size_t add_found(struct found *found, const struct record *r, uint32_t at
 static int scan(struct journal *j, struct segment *g, uint32_t end)
 {
     struct window w = {.disk = j->disk, .fd = g->slot->fd, .limit = end};
-    struct found found[2 * FOUND_MAX];
-    size_t n = 0;
+    struct finds f = {.count = 0};
     for (uint32_t at = FORMAT_HEADER_BYTES; at < end && w.error == 0;) {
         const struct record *r = window_record(&w, g->place, at);
-        uint32_t refs = r && r->type == RECORD_PUT ? r->refs : 0;
-        for (uint32_t i = 0; i < refs; i += FOUND_MAX) {
-            n += add_found(found + n, r, at, i);
-            if (n >= FOUND_MAX) {
-                keep_found(j, g, found, n);
-                n = 0;
-            }
-        }
+        if (r && r->type == RECORD_PUT)
+            add_found(j, g, &f, r, at);
         at += r ? r->length : 8;
     }
-    keep_found(j, g, found, n);
+    keep_found(j, g, f.items, f.count);
     window_fini(&w);
     return w.error;
 }

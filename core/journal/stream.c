@@ -22,8 +22,8 @@ struct stream *stream_by_id(struct journal *j, uint32_t id)
 static void reserve_id(struct journal *j, uint32_t id)
 {
     while (j->stream_count < id)
-        MEM_PUSH(j->streams, j->stream_count, j->stream_cap) =
-            NULL; /* NOLINT(bugprone-sizeof-expression) */
+        /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+        MEM_PUSH(j->streams, j->stream_count, j->stream_cap) = NULL;
 }
 
 struct stream *stream_make(struct journal *j, uint32_t id, weir_str name, uint32_t kind)
@@ -233,7 +233,8 @@ struct run *stream_insert_run(struct stream *s, uint64_t first)
 {
     struct run *r = MEM_NEW(struct run);
     r->first = first;
-    MEM_PUSH(s->runs, s->run_count, s->run_cap) = r; /* NOLINT(bugprone-sizeof-expression) */
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+    MEM_PUSH(s->runs, s->run_count, s->run_cap) = r;
     uint32_t i = s->run_count - 1;
     for (; i > 0 && s->runs[i - 1]->first > first; i--)
         s->runs[i] = s->runs[i - 1];

@@ -7,8 +7,8 @@
 #include "journal/internal.h"
 
 enum {
-    POOL_BYTES_MAX = 512 << 10,
-    POOL_UNIT_MAX = 64 << 10, /* larger buffers are not kept */
+    POOL_BYTES_MAX = 1 << 20,
+    POOL_UNIT_MAX = 512 << 10, /* larger buffers are not kept */
 };
 
 static uint32_t padding(size_t n)
