@@ -204,7 +204,6 @@ void commit_submit(struct worker *w)
 
 void commit_fini(struct worker *w)
 {
-    commit_submit(w);
     while (w->free_commits) {
         struct commit *next = w->free_commits->next;
         mem_free(w->free_commits->items);

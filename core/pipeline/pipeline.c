@@ -426,11 +426,6 @@ void pipeline_free(struct pipeline *p)
         journal_set_wake(p->journal, NULL, NULL);
         journal_close(p->journal);
     }
-    for (size_t i = 0; i < p->worker_total; i++) {
-        worker_enter(p->workers[i]);
-        (void)loop_round(p->workers[i]->loop, 0);
-    }
-    worker_enter(NULL);
     graph_free(p);
     p->journal = NULL;
     for (size_t i = 0; i < p->worker_total; i++)
