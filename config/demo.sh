@@ -26,7 +26,7 @@ for _ in $(seq 200); do
 done
 cat "$folder/log"
 api=$(sed -n 's|.*users_api: listening on \(http://.*\)|\1|p' "$folder/log")
-admin=$(sed -n 's|.*admin on \(http://[0-9.:]*\).*|\1|p' "$folder/log")
+admin=$(sed -n 's|.*admin on \(http://[0-9.]*:[0-9]*\).*|\1|p' "$folder/log")
 "$weir" graph config/pipeline.yaml
 
 say "2. POST /users: accepted means on disk"
