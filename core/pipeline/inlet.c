@@ -322,10 +322,10 @@ static void send_direct(struct inlet *in, struct batch *take)
 
 static bool can_send_direct(const struct inlet *in, const struct worker *w, const struct batch *b)
 {
-    return w == in->worker && in->is_started && !in->is_delivering && !in->ready.count &&
-           !in->arrivals.count && in->flights < in->flights_max &&
-           b->pub.count <= (size_t)in->batch->max_events && !in->batch->max_wait.ns &&
-           in->stage->plan->delivery.rate <= 0;
+    return w == in->worker && in->is_started && !in->is_delivering &&
+           !atomic_load_explicit(&in->ring_count, memory_order_relaxed) &&
+           in->flights < in->flights_max && b->pub.count <= (size_t)in->batch->max_events &&
+           !in->batch->max_wait.ns && in->stage->plan->delivery.rate <= 0;
 }
 
 static void drop_or_keep(struct inlet *in, struct worker *w, const struct entry *e)
@@ -473,7 +473,7 @@ static bool read_one(struct inlet *in, struct block *block)
 /* What is on disk only, as far as the buffer in memory has room. */
 static void read_backlog(struct inlet *in)
 {
-    if (in->ready.count || in->arrivals.count)
+    if (atomic_load_explicit(&in->ring_count, memory_order_relaxed))
         return;
     (void)pthread_mutex_lock(&in->lock);
     bool is_spilled = in->is_spilled;
@@ -704,7 +704,7 @@ void inlet_done(struct inlet *in, struct batch *b, weir_status s, const char *wh
     if (worker_current() == in->worker) {
         bool is_nested = in->is_delivering;
         flight_end(f);
-        if (!is_nested && (in->ready.count || in->arrivals.count || in->is_spilled)) {
+        if (!is_nested && (atomic_load(&in->ring_count) || atomic_load(&in->is_spilled))) {
             (void)pthread_mutex_lock(&in->lock);
             post(in);
             (void)pthread_mutex_unlock(&in->lock);

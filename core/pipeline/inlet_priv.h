@@ -59,7 +59,8 @@ struct inlet {
 
     pthread_mutex_t lock; /* of arrivals and spilling */
     struct ring arrivals;
-    bool is_posted, is_spilled;
+    bool is_posted;
+    _Atomic bool is_spilled;
     uint64_t spill_from;      /* from here on events are on disk only */
     struct watcher *watchers; /* ascending by sequence */
     size_t watcher_count, watcher_cap, watcher_head;
