@@ -116,7 +116,7 @@ plugin_of = $(firstword $(subst -, ,$(notdir $(1))))
 $(PLUGIN_TESTS): $(BUILD)/tests/plugins/%: tests/plugins/%.c $$(patsubst %.c,$(BUILD)/obj/%.o,$$(wildcard plugins/$$(call plugin_of,%)/*.c))
 	@mkdir -p $(@D)
 	$(call say,TEST $@)
-	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $^ $(LIBS_$(call plugin_of,$*)) $(CHECKLIBS) -lm
+	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LIBS_$(call plugin_of,$*)) $(CHECKLIBS) -lm
 
 # `make unit-journal` builds and runs the unit tests of one room, `make plugin-lambda` of one plugin.
 unit-%:
