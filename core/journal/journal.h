@@ -26,7 +26,8 @@ enum journal_level {
 };
 
 /* What gives meaning to a stream's notes: a queue keeps its receives and deadlines in them. The state
- * is made when the stream is made or recovered. All calls under the journal's lock, in log order. */
+ * is made when the stream is made or recovered. All calls under the journal's lock, in log order; they may ask
+ * their stream (stream_live and the like). After damage put may come out of order. */
 struct stream_kind {
     uint32_t id; /* kept on disk; 0 is a plain stream */
     void *(*create)(struct stream *s);
@@ -111,9 +112,10 @@ size_t unit_put_count(const struct journal_unit *u); /* the number that the next
 size_t unit_bytes(const struct journal_unit *u);
 bool unit_is_empty(const struct journal_unit *u);
 
-/* done is called exactly once, also at close, on the driver's thread, outside the lock, units in the
- * order of submission: WEIR_OK, or RETRY (no room, full disk: only units with puts) or FATAL (journal
- * failed). It may be called before submit returns. done may be NULL. */
+/* done is called exactly once, also at close, on the driver's thread, outside the lock, units of a
+ * level in the order of submission: WEIR_OK, or RETRY (no room, full disk: only units with puts, but
+ * for a disk that has not even room for a segment), REJECT (more than 256 MiB) or FATAL (journal
+ * failed). It may be called before submit returns, and may begin and submit units. done may be NULL. */
 typedef void journal_done(void *user, weir_status status, const struct journal_unit *u);
 void journal_submit(struct journal_unit *take, enum journal_level level, journal_done *done,
                     void *user);
@@ -121,7 +123,7 @@ void journal_submit(struct journal_unit *take, enum journal_level level, journal
  * number `stream`. */
 uint64_t unit_sequence(const struct journal_unit *u, size_t put, size_t stream);
 bool journal_has_room(const struct journal *j, size_t bytes); /* a hint for backpressure */
-/* Submits and waits; for commands and tests. In inline mode it commits by itself. */
+/* Submits and waits; for commands and tests, not from a done. In inline mode it commits by itself. */
 weir_status journal_submit_wait(struct journal_unit *take);
 
 /* ---- reading: synced records that are live ---- */

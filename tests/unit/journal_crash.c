@@ -86,8 +86,11 @@ struct history {
     uint32_t unit_count;
     uint64_t random, seed;
     struct journal *journal;
+    struct clock_fake clock;
     uint64_t slot_bytes;
     uint32_t fixed_len;
+    bool is_directed; /* few units of equal length in each life */
+    bool is_sparse;   /* acknowledgements leave holes, so that compaction has work */
     char why[200];
 };
 
@@ -242,6 +245,8 @@ static struct op random_op(struct history *h)
     struct op o = {.stream = sim_below(r, STREAMS), .seed = (uint32_t)sim_random(r)};
     uint32_t roll = sim_below(r, 100);
     uint64_t next = h->base.next[o.stream];
+    if (h->is_sparse)
+        roll = roll < 40 ? 0 : roll < 95 ? 70 : roll;
     o.type = roll < 55 ? OP_PUT : roll < 85 ? OP_ACK : roll < 90 ? OP_NOTE : OP_COUNT;
     if (roll == 99)
         o.type = OP_TRIM;
@@ -256,7 +261,9 @@ static struct op random_op(struct history *h)
         uint64_t low = 0;
         while (low < next && !h->base.messages[o.stream][low].is_live)
             low++;
-        o.first = sim_below(r, 3) || low == next ? low : low + sim_random(r) % (next - low);
+        o.first = (!h->is_sparse && sim_below(r, 3)) || low == next
+                      ? low
+                      : low + sim_random(r) % (next - low);
         o.count = 1 + sim_below(r, 20);
         if (o.type == OP_TRIM)
             o.first = low + sim_below(r, 10);
@@ -321,15 +328,18 @@ static bool is_failed(const struct history *h)
 }
 
 /* One life of the process: units and commits until the power goes or enough was done. */
-static bool live(struct history *h, bool is_directed)
+static bool live(struct history *h)
 {
+    bool is_directed = h->is_directed;
     uint64_t *r = &h->random;
-    uint32_t rounds = is_directed ? 1 + sim_below(r, 5) : 5 + sim_below(r, 40);
+    uint32_t rounds = is_directed ? 1 + sim_below(r, 5) : 5 + sim_below(r, h->is_sparse ? 150 : 40);
     for (uint32_t i = 0; i < rounds && !h->sim.is_dead && has_space(h) && !is_failed(h); i++) {
-        uint32_t units = is_directed ? 1 : 1 + sim_below(r, 8);
+        uint32_t units = is_directed ? 1 : 1 + sim_below(r, h->is_sparse ? 2 : 8);
         for (uint32_t n = 0; n < units; n++)
             submit(h, is_directed ? 1 : 1 + sim_below(r, OPS_MAX));
-        if (is_directed || sim_below(r, 8))
+        if (h->is_sparse)
+            clock_fake_move(&h->clock, 6000000000);
+        if (is_directed || sim_below(r, h->is_sparse ? 2 : 8))
             (void)journal_commit(h->journal);
         else
             for (int n = 0; n < 12; n++)
@@ -345,11 +355,14 @@ static bool live(struct history *h, bool is_directed)
     return true;
 }
 
-static void arm(struct history *h, bool is_directed)
+static void arm(struct history *h)
 {
     uint64_t *r = &h->random;
     h->sim.ops = h->sim.writes = h->sim.syncs = 0;
-    h->sim.power_at = sim_below(r, 4) ? 1 + sim_below(r, is_directed ? 12 : 120) : 0;
+    h->sim.power_at = sim_below(r, 4) ? 1 + sim_below(r, h->is_directed ? 12
+                                                         : h->is_sparse ? 600
+                                                                        : 120)
+                                      : 0;
     h->sim.fail_sync_at = sim_below(r, 6) == 0 ? 1 + sim_below(r, 20) : 0;
     h->sim.fail_write_at = sim_below(r, 8) == 0 ? 1 + sim_below(r, 40) : 0;
     h->sim.is_short = sim_below(r, 6) == 0;
@@ -382,8 +395,10 @@ static bool reopen(struct history *h)
     }
 }
 
-static bool run_history(struct history *h, uint64_t seed, bool is_directed)
+static bool run_history(struct history *h, uint64_t seed)
 {
+    bool is_directed = h->is_directed;
+    clock_fake_init(&h->clock, 0);
     memset(&h->base, 0, sizeof h->base);
     h->unit_count = 0;
     h->seed = seed;
@@ -391,7 +406,7 @@ static bool run_history(struct history *h, uint64_t seed, bool is_directed)
     for (int i = 0; i < 8; i++)
         (void)sim_random(&h->random);
     h->slot_bytes = sim_below(&h->random, 2) ? 16384 : 32768;
-    h->fixed_len = is_directed || sim_below(&h->random, 3) == 0 ? 100 : 0;
+    h->fixed_len = is_directed || h->is_sparse || sim_below(&h->random, 3) == 0 ? 100 : 0;
     sim_init(&h->sim, seed);
     h->sim.space = (12 + sim_below(&h->random, 40)) * h->slot_bytes + (1 << 18);
     uint32_t lives = is_directed ? 30 : 3 + sim_below(&h->random, 8);
@@ -400,8 +415,8 @@ static bool run_history(struct history *h, uint64_t seed, bool is_directed)
         is_good = reopen(h) && adopt(h);
         if (!is_good)
             break;
-        arm(h, is_directed);
-        is_good = live(h, is_directed);
+        arm(h);
+        is_good = live(h);
         struct journal_health health;
         journal_health(h->journal, &health);
         moves += health.sync_failures;
@@ -431,16 +446,15 @@ static uint64_t rounds(uint64_t usual)
     return more ? strtoull(more, NULL, 10) : usual;
 }
 
-static void run_many(bool is_directed, uint64_t count)
+static void run_many(const char *what, struct history as, uint64_t count)
 {
-    struct history *h = mem_new(sizeof *h);
+    struct history *h = mem_copy(&as, sizeof as);
     const char *only = getenv("WEIR_FUZZ_SEED");
     h->units = mem_new(UNITS_MAX * sizeof *h->units);
     for (uint64_t seed = 1; seed <= count; seed++) {
         uint64_t which = only ? strtoull(only, NULL, 10) : seed;
-        bool is_good = run_history(h, which, is_directed);
-        ck_assert_msg(is_good, "history %llu (%s): %s", (unsigned long long)which,
-                      is_directed ? "directed" : "general", h->why);
+        bool is_good = run_history(h, which);
+        ck_assert_msg(is_good, "history %llu (%s): %s", (unsigned long long)which, what, h->why);
         if (only)
             break;
     }
@@ -448,20 +462,25 @@ static void run_many(bool is_directed, uint64_t count)
     mem_free(h);
     (void)printf(
         "%s: %llu crash states, %llu failed writes and syncs, %llu compactions, %llu checkpoints\n",
-        is_directed ? "directed" : "general", (unsigned long long)crash_states,
-        (unsigned long long)moves, (unsigned long long)compactions,
-        (unsigned long long)checkpoints);
+        what, (unsigned long long)crash_states, (unsigned long long)moves,
+        (unsigned long long)compactions, (unsigned long long)checkpoints);
 }
 
 START_TEST(general_histories)
 {
-    run_many(false, rounds(300));
+    run_many("general", (struct history){.seed = 0}, rounds(300));
 }
 END_TEST
 
 START_TEST(short_generations_of_equal_length)
 {
-    run_many(true, rounds(300));
+    run_many("directed", (struct history){.is_directed = true}, rounds(300));
+}
+END_TEST
+
+START_TEST(holes_that_compaction_closes)
+{
+    run_many("sparse", (struct history){.is_sparse = true}, rounds(120));
 }
 END_TEST
 
@@ -473,6 +492,7 @@ int main(void)
     tcase_set_timeout(t, 0);
     tcase_add_test(t, general_histories);
     tcase_add_test(t, short_generations_of_equal_length);
+    tcase_add_test(t, holes_that_compaction_closes);
     suite_add_tcase(s, t);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);
