@@ -26,8 +26,8 @@ enum journal_level {
 };
 
 /* What gives meaning to a stream's notes: a queue keeps its receives and deadlines in them. The state
- * is made when the stream is made or recovered. All calls under the journal's lock, in log order; they may ask
- * their stream (stream_live and the like). After damage put may come out of order. */
+ * is made when the stream is made or recovered. All calls under the journal's lock, in log order; they
+ * may ask their stream (stream_live and the like). After damage put may come out of order. */
 struct stream_kind {
     uint32_t id; /* kept on disk; 0 is a plain stream */
     void *(*create)(struct stream *s);
@@ -90,7 +90,8 @@ uint64_t stream_live(const struct stream *s);       /* records not acknowledged 
 uint64_t stream_next(const struct stream *s);       /* the sequence that the next record gets */
 uint64_t stream_first_live(const struct stream *s); /* stream_next when there is none */
 bool stream_is_live(const struct stream *s, uint64_t sequence);
-/* fn(user) after each group that put something into the stream, on the driver's thread. One listener. */
+/* fn(user) after each group that put something into the stream, on the driver's thread. One listener;
+ * NULL ends it. Waits for a call that is under way, so hold no lock here that fn takes. */
 void stream_listen(struct stream *s, void (*fn)(void *user), void *user);
 
 /* ---- units ---- */
