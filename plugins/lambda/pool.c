@@ -179,7 +179,9 @@ static void exited(struct pool *p, const weir_host *h, struct environment *e)
         return;
     }
     (void)snprintf(why, 256, "Runtime.ExitError: RequestId: %s Error: %s", work.request_id, how);
-    h->log(h, WEIR_WARN, "function %s: process %d: %s", p->l->function_name, (int)process.pid, how);
+    bool is_missed = phase == PHASE_RUNNING || phase == PHASE_STARTING; /* else no event is hurt */
+    h->log(h, is_missed ? WEIR_WARN : WEIR_DEBUG, "function %s: process %d: %s",
+           p->l->function_name, (int)process.pid, how);
     struct answer a = {.status = WEIR_E_RETRY, .why = why};
     if (phase == PHASE_RUNNING) {
         e->trouble = strstr(why, "Error: ");
