@@ -460,24 +460,40 @@ static weir_status set_attr(struct block *b, weir_event *ev, const char *name, w
     return WEIR_OK;
 }
 
+/* Shorter than a call of strcmp: this runs for each event. */
+static bool is_name(const char *a, const char *b)
+{
+    while (*a && *a == *b)
+        a++, b++;
+    return *a == *b;
+}
+
+/* The members that nearly every event gets. */
+static weir_str *text_member(weir_event *ev, const char *name)
+{
+    if (is_name(name, "source"))
+        return &ev->source;
+    if (is_name(name, "type"))
+        return &ev->type;
+    return is_name(name, "key") ? &ev->key : NULL;
+}
+
 static weir_status set_envelope(struct block *b, weir_event *ev, const char *name, weir_str value)
 {
+    weir_str *text = text_member(ev, name);
+    if (text && value.len > UINT32_MAX / 4)
+        return WEIR_E_REJECT;
+    if (text) {
+        *text = value.len ? block_text(b, value) : (weir_str){0};
+        return WEIR_OK;
+    }
     if (strcmp(name, "id") == 0)
         return id_parse(value, &ev->id) ? WEIR_OK : WEIR_E_REJECT;
     if (strcmp(name, "time") == 0)
         return clock_parse(value, &ev->time_ns);
     if (strcmp(name, "traceparent") == 0)
         return set_traceparent(ev, value);
-    weir_str *text = strcmp(name, "source") == 0 ? &ev->source
-                     : strcmp(name, "type") == 0 ? &ev->type
-                     : strcmp(name, "key") == 0  ? &ev->key
-                                                 : NULL;
-    if (!text)
-        return set_attr(b, ev, name, value);
-    if (value.len > UINT32_MAX / 4)
-        return WEIR_E_REJECT;
-    *text = value.len ? block_text(b, value) : (weir_str){0};
-    return WEIR_OK;
+    return set_attr(b, ev, name, value);
 }
 
 static weir_status host_set(const weir_host *h, weir_event *ev, const char *path, weir_str value)

@@ -126,8 +126,11 @@ void inlet_abandon(struct inlet *in)
     inlet_retry_fini(in);
     for (struct flight *f = in->active; f; f = f->next) {
         f->is_abandoned = true;
-        for (size_t i = 0; i < f->batch->pub.count; i++)
+        for (size_t i = 0; i < f->batch->pub.count; i++) {
+            if (f->is_direct)
+                block_ref(f->entries[i].ev->block);
             inlet_entry_abandon(in, &f->entries[i]);
+        }
     }
     for (; in->watcher_head < in->watcher_count; in->watcher_head++)
         slot_release(in->watchers[in->watcher_head].slot, SLOT_DURABLE);
@@ -314,9 +317,8 @@ static void send_direct(struct inlet *in, struct batch *take)
 {
     struct flight *f = flight_new(in);
     f->batch = take;
+    f->is_direct = true;
     atomic_fetch_add_explicit(&in->in_memory, take->pub.count, memory_order_relaxed);
-    for (size_t i = 0; i < take->pub.count; i++)
-        block_ref(take->events[i]->block);
     flight_send(f, false);
 }
 
@@ -645,26 +647,47 @@ static void flight_free(struct flight *f)
     atomic_fetch_sub_explicit(&in->flying, 1, memory_order_relaxed);
 }
 
-static void flight_end(struct flight *f)
+static void entry_delivered(struct inlet *in, const struct flight *f, struct entry *e)
 {
-    struct inlet *in = f->inlet;
-    size_t delivered = 0;
-    if (f->is_abandoned) {
-        flight_free(f);
+    if (!f->is_direct) {
+        inlet_entry_end(in, e, SLOT_DELIVERED);
         return;
     }
+    slot_release(e->slot, SLOT_DELIVERED);
+}
+
+static size_t judge_flight(struct inlet *in, struct flight *f)
+{
+    size_t delivered = 0;
+    bool is_traced = in->stage->pipeline->trace != NULL;
     for (size_t i = 0; i < f->batch->pub.count; i++) {
         const struct mark *m = f->marks && f->marks[i].is_set ? &f->marks[i] : NULL;
         weir_status s = m ? m->status : f->status;
         struct entry *e = &f->entries[i];
         if (s == WEIR_OK || s == WEIR_DROP) {
-            trace_add(in->worker, in->stage, e->ev, TRACE_DELIVERED, NULL);
-            inlet_entry_end(in, e, SLOT_DELIVERED);
+            if (is_traced)
+                trace_add(in->worker, in->stage, e->ev, TRACE_DELIVERED, NULL);
+            entry_delivered(in, f, e);
             delivered++;
-        } else {
-            inlet_judge(in, e, s, m ? m->why : f->why);
+            continue;
         }
+        if (f->is_direct)
+            block_ref(e->ev->block);
+        inlet_judge(in, e, s, m ? m->why : f->why);
     }
+    if (f->is_direct)
+        atomic_fetch_sub_explicit(&in->in_memory, delivered, memory_order_relaxed);
+    return delivered;
+}
+
+static void flight_end(struct flight *f)
+{
+    struct inlet *in = f->inlet;
+    if (f->is_abandoned) {
+        flight_free(f);
+        return;
+    }
+    size_t delivered = judge_flight(in, f);
     metric_add(in->stage->m.delivered, delivered);
     worker_count(in->worker, LEDGER_DELIVERED, (int64_t)delivered);
     if (delivered && !atomic_load_explicit(&in->stage->is_ready, memory_order_relaxed))

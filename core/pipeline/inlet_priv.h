@@ -26,6 +26,7 @@ void ring_fini(struct ring *r);
 struct flight {                  /* a batch that the stage has */
     struct flight *next, **link; /* of those under way, or free */
     bool is_abandoned;
+    bool is_direct; /* its entries hold no blocks: the batch does */
     struct inlet *inlet;
     struct batch *batch;
     struct entry *entries; /* NULL: fresh from a worker, one per event by default */

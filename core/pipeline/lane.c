@@ -126,6 +126,7 @@ static void birth(struct lane *l, struct batch *out)
     t->cookie = out->pub.cookie;
     t->when = out->pub.when;
     t->begun_ns = worker_now(w);
+    bool is_traced = w->pipeline->trace != NULL;
     for (size_t i = 0; i < out->pub.count; i++) {
         struct event *ev = out->events[i];
         struct slot *s = &t->slots[i];
@@ -134,7 +135,8 @@ static void birth(struct lane *l, struct batch *out)
         ev->slot = s;
         if (!ev->pub.time_ns)
             ev->pub.time_ns = t->begun_ns;
-        trace_add(w, l->stage, ev, TRACE_ACCEPTED, NULL);
+        if (is_traced)
+            trace_add(w, l->stage, ev, TRACE_ACCEPTED, NULL);
     }
     atomic_fetch_add_explicit(&l->open, (int64_t)out->pub.count, memory_order_relaxed);
     worker_count(w, LEDGER_ACCEPTED, (int64_t)out->pub.count);

@@ -212,6 +212,7 @@ static int stage_start(struct stage *s, struct error *e)
 static void on_journal_wake(void *user)
 {
     struct worker *w = user;
+    atomic_store_explicit(&w->is_commit_due, true, memory_order_release);
     if (worker_current() == w)
         worker_again(w);
     else

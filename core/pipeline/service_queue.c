@@ -55,7 +55,7 @@ static weir_status open_queue(const weir_queues *s, const char *name,
     };
     struct queue *opened = queue_open(l->stage->pipeline->journal, name, &wanted, &e);
     if (!opened)
-        return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "queue %s: %s", name, e.text);
+        return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
     struct weir_queue *q = MEM_NEW(struct weir_queue);
     *q = (struct weir_queue){.queue = opened, .lane = l};
     q->due.fn = on_due;

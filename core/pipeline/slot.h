@@ -49,12 +49,20 @@ static inline void slot_ref(struct slot *s, uint32_t n)
     if (s)
         atomic_fetch_add_explicit(&s->refs, n, memory_order_relaxed);
 }
-/* One branch ended with SLOT_*. */
+/* One branch ended with SLOT_*. The only branch there is can end without an atomic operation: nobody
+ * else may make another one from it. */
 static inline void slot_release(struct slot *s, uint32_t flag)
 {
     if (!s)
         return;
-    if (!(atomic_load_explicit(&s->flags, memory_order_relaxed) & flag))
+    uint32_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
+    if (atomic_load_explicit(&s->refs, memory_order_acquire) == 1) {
+        atomic_store_explicit(&s->flags, flags | flag, memory_order_relaxed);
+        atomic_store_explicit(&s->refs, 0, memory_order_relaxed);
+        s->end(s);
+        return;
+    }
+    if (!(flags & flag))
         atomic_fetch_or_explicit(&s->flags, flag, memory_order_relaxed);
     if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
         s->end(s);

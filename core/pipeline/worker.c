@@ -230,7 +230,8 @@ void worker_round(struct worker *w)
     run_settled(w);
     run_due(w);
     commit_submit(w);
-    if (w->pipeline->is_inline && w->index == 0 && journal_commit(w->pipeline->journal)) {
+    if (atomic_exchange_explicit(&w->is_commit_due, false, memory_order_acquire)) {
+        (void)journal_commit(w->pipeline->journal);
         run_settled(w);
         commit_submit(w);
     }
