@@ -166,7 +166,12 @@ $(BUILD)/bench/%: tests/bench/%.c $(call archives,cli)
 	$(call say,BENCH $@)
 	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) \
 	    -Wl,--end-group $(CORELIBS)
-bench-built: all $(BENCH_TOOLS)
+BENCH_PLUGINS := $(patsubst tests/bench/plugins/%.c,$(BUILD)/bench/plugins/%.so,$(wildcard tests/bench/plugins/*.c))
+$(BUILD)/bench/plugins/%.so: tests/bench/plugins/%.c
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(CFLAGS) -fPIC -shared $(LDFLAGS) -o $@ $<
+bench-built: all $(BENCH_TOOLS) $(BENCH_PLUGINS)
 bench: deps ## Measure every figure that is claimed, in one run
 	@$(MAKE) --no-print-directory bench-built
 	@BUILD=$(BUILD) python3 tests/bench/run.py

@@ -573,7 +573,8 @@ static void run_transform(struct inlet *in, size_t n)
 
 void inlet_deliver(struct inlet *in)
 {
-    if (in->is_delivering || !in->is_started)
+    if (in->is_delivering || !in->is_started ||
+        atomic_load_explicit(&in->stage->pipeline->is_stopping, memory_order_relaxed))
         return;
     in->is_delivering = true;
     while (in->flights < in->flights_max) {

@@ -258,6 +258,7 @@ int pipeline_start(struct pipeline *p, struct error *e)
     if (p->is_inline) {
         p->workers[0]->journal_wake = (struct loop_task){.fn = on_nothing, .user = p->workers[0]};
         journal_set_wake(p->journal, on_journal_wake, p->workers[0]);
+        atomic_store(&p->workers[0]->is_commit_due, true); /* what starting has put */
     } else if (journal_start_thread(p->journal, e) < 0) {
         return -1;
     }
@@ -375,20 +376,57 @@ static void end_kept(struct pipeline *p)
         }
 }
 
+static void lane_worker_stop(struct lane *l)
+{
+    const weir_component *c = l->stage->component;
+    lane_forget(l);
+    if (!l->is_worker_started)
+        return;
+    l->is_worker_started = false;
+    lane_enter(l, NULL, NULL);
+    if (c->worker_stop)
+        c->worker_stop(l->stage->self, &l->host);
+    lane_leave(l);
+}
+
+/* The last thing that a worker's own thread does: what an instance has there may belong to the thread
+ * (a child process that is to die with it). */
+static void on_worker_stop(struct loop_task *t)
+{
+    struct worker *w = t->user;
+    struct pipeline *p = w->pipeline;
+    for (size_t i = p->stage_count; i-- > 0;)
+        for (size_t k = 0; k < p->order[i]->lane_count; k++)
+            if (p->order[i]->lanes[k]->worker == w)
+                lane_worker_stop(p->order[i]->lanes[k]);
+    loop_stop(w->loop);
+}
+
+static void stop_workers(struct pipeline *p)
+{
+    for (size_t i = 0; i < p->worker_total; i++) {
+        struct worker *w = p->workers[i];
+        w->stop = (struct loop_task){.fn = on_worker_stop, .user = w};
+        if (w->has_thread)
+            loop_post(w->loop, &w->stop);
+    }
+    for (size_t i = 0; i < p->worker_total; i++)
+        worker_join(p->workers[i]);
+}
+
 static void stage_stop(struct stage *s)
 {
     const weir_component *c = s->component;
-    for (size_t i = s->lane_count; i-- > 0;) {
-        struct lane *l = s->lanes[i];
-        worker_enter(l->worker);
-        lane_forget(l);
-        lane_enter(l, NULL, NULL);
-        if (l->is_worker_started && c->worker_stop)
-            c->worker_stop(s->self, &l->host);
-        if (i == 0 && s->is_started && c->stop)
-            c->stop(s->self, &l->host);
-        lane_leave(l);
+    for (size_t i = 0; i < s->lane_count; i++) {
+        worker_enter(s->lanes[i]->worker);
+        lane_worker_stop(s->lanes[i]);
     }
+    struct lane *first = s->lanes[0];
+    worker_enter(first->worker);
+    lane_enter(first, NULL, NULL);
+    if (s->is_started && c->stop)
+        c->stop(s->self, &first->host);
+    lane_leave(first);
     stage_run_endings(s);
 }
 
@@ -417,9 +455,8 @@ void pipeline_free(struct pipeline *p)
     if (!p)
         return;
     atomic_store(&p->is_draining, true);
-    for (size_t i = 0; i < p->worker_total; i++)
-        worker_join(p->workers[i]);
     atomic_store(&p->is_stopping, true);
+    stop_workers(p);
     run_rest(p);
     stop_stages(p);
     worker_enter(NULL);

@@ -124,7 +124,6 @@ void worker_join(struct worker *w)
 {
     if (!w->has_thread)
         return;
-    loop_stop(w->loop);
     (void)pthread_join(w->thread, NULL);
     w->has_thread = false;
 }

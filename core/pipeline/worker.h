@@ -35,7 +35,7 @@ struct worker {
     struct loop_hook hook;
     struct loop_task again; /* keeps the loop from sleeping while work is left */
     bool is_again_posted;
-    struct loop_task begin, drain, journal_wake;
+    struct loop_task begin, drain, stop, journal_wake;
     _Atomic bool is_drain_posted, is_commit_due;
 
     struct lane *lanes_due, **lanes_due_end; /* to be pulled or ticked */
@@ -63,7 +63,7 @@ struct worker {
 struct worker *worker_new(struct pipeline *p, size_t index, const char *name, struct error *e);
 void worker_free(struct worker *w);
 int worker_start(struct worker *w, struct error *e); /* its thread */
-void worker_join(struct worker *w);
+void worker_join(struct worker *w); /* after something on it has called loop_stop */
 struct worker *worker_current(void);  /* of this thread, or NULL */
 void worker_enter(struct worker *w);  /* this thread acts as the worker (start, stop, tests) */
 void worker_round(struct worker *w);  /* what a round's end does */

@@ -1,0 +1,261 @@
+"""tests/bench/run.py: measures every figure that the project claims, in one run, and prints a table.
+
+The server under test is bound to the first processor and the load generator to the second, so the
+figures are per core. Ratios are between things measured in the same run, in turns, as medians of
+three rounds. Nothing leaves 127.0.0.1. WEIR_BENCH_SECONDS sets the length of a round (3).
+"""
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
+WEIR = os.path.join(BUILD, "weir")
+SECONDS = int(os.environ.get("WEIR_BENCH_SECONDS", "3"))
+ROUNDS = 3
+TICKS = os.sysconf("SC_CLK_TCK")
+CPUS = sorted(os.sched_getaffinity(0))
+SERVER_CPU, LOAD_CPU = CPUS[0], CPUS[-1]
+missed = []
+
+BODY = json.dumps({"name": "Jane Smith", "email": "jane.smith@enterprise.com",
+                   "company": "Enterprise Incorporated", "phone": "+1 555 0100 200", "age": 42,
+                   "note": "x" * 140}).encode()
+
+
+def row(label, value, target="", met=None):
+    mark = "" if met is None else ("  ok" if met else "  MISSED")
+    if met is False:
+        missed.append(label)
+    print(f"  {label:<58} {value:>22}  {target}{mark}", flush=True)
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def pinned(command, cpu, **kwargs):
+    return subprocess.Popen(["taskset", "-c", str(cpu)] + command, **kwargs)
+
+
+class Server:
+    """A process on the first processor with a port to send requests to."""
+
+    def __init__(self, command, pattern, folder, env=None):
+        self.log = os.path.join(folder, "log")
+        with open(self.log, "w") as log:
+            self.process = pinned(command, SERVER_CPU, stdout=log, stderr=log, env=env)
+        until = time.time() + 10
+        while True:
+            with open(self.log) as log:
+                found = re.search(pattern, log.read())
+            if found:
+                self.port = int(found.group(1))
+                return
+            if time.time() > until or self.process.poll() is not None:
+                with open(self.log) as log:
+                    sys.exit("bench: the server did not start:\n" + log.read())
+            time.sleep(0.005)
+
+    def load(self, connections, folder, vary=False):
+        body = os.path.join(folder, "body.json")
+        with open(body, "wb") as f:
+            f.write(BODY)
+        before = cpu_seconds(self.process.pid)
+        command = ["taskset", "-c", str(LOAD_CPU), os.path.join(BUILD, "bench/load"), "127.0.0.1",
+                   str(self.port), str(connections), str(SECONDS), "/users", body]
+        out = json.loads(subprocess.run(command + (["--vary"] if vary else []), check=True,
+                                        capture_output=True).stdout)
+        if out["errors"]:
+            sys.exit(f"bench: requests failed: {out}")
+        time.sleep(0.5)  # what was accepted goes through; its work belongs to the requests
+        out["cpu_us"] = (cpu_seconds(self.process.pid) - before) / out["requests"] * 1e6
+        return out
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+def pipeline(folder, text):
+    path = os.path.join(folder, "pipeline.yaml")
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+QUEUE = """
+data_dir: data
+admin: { listen: "off" }
+workers: 1
+sources:
+  api: { plugin: http, listen: "127.0.0.1:0", routes: { POST /users: { source: user-service, type: UserCreated } } }
+sinks:
+  queue: { plugin: sqs, inputs: [api], queue: users }
+"""
+LISTENING = r"listening on http://127\.0\.0\.1:(\d+)"
+
+
+def flow_server(folder):
+    env = dict(os.environ, WEIR_DATA_DIR=os.path.join(folder, "data"),
+               WEIR_FUNCTIONS=os.path.join(BUILD, "functions"))
+    command = [WEIR, "run", "--set", "sources.users_api.listen=127.0.0.1:0", "--set",
+               "admin.listen=off", "--set", "workers=1", os.path.join(TOP, "config/pipeline.yaml")]
+    return Server(command, r"users_api: " + LISTENING, folder, env)
+
+
+def ingest():
+    print("\n(a) accepted and durable POSTs, one core, 64 connections")
+    kinds = {
+        "ceiling": lambda d: Server([os.path.join(BUILD, "bench/ceiling")], r"(\d+)", d),
+        "queue": lambda d: Server([WEIR, "run", pipeline(d, QUEUE)], LISTENING, d),
+        "flow": flow_server,
+    }
+    results = {k: [] for k in kinds}
+    for _ in range(ROUNDS):
+        for kind, start in kinds.items():
+            with tempfile.TemporaryDirectory() as folder:
+                server = start(folder)
+                results[kind].append(server.load(64, folder, vary=kind == "flow"))
+                server.stop()
+    median = {k: {f: statistics.median(r[f] for r in v)
+                  for f in ("requests_per_s", "cpu_us", "p50_us", "p99_us")}
+              for k, v in results.items()}
+    names = {"ceiling": "bare epoll server, answers 202", "queue": "weir, to the durable queue",
+             "flow": "weir, the whole reference flow"}
+    for kind, m in median.items():
+        row(names[kind], f"{m['requests_per_s']:,.0f}/s",
+            f"{m['cpu_us']:.1f} us CPU, p50 {m['p50_us']:.0f} us, p99 {m['p99_us']:.0f} us")
+    share = median["queue"]["requests_per_s"] / median["ceiling"]["requests_per_s"]
+    row("durable queue against the ceiling's requests", f"{share:.0%}", ">= 60%", share >= 0.6)
+    times = median["flow"]["cpu_us"] / median["ceiling"]["cpu_us"]
+    row("whole flow against the ceiling's CPU per request", f"{times:.2f} x", "<= 2.5 x", times <= 2.5)
+
+
+GENERATOR = """
+data_dir: data
+admin: { listen: "off" }
+workers: 1
+trace: { enabled: false }
+plugins: [%s]
+sources:
+  gen: { plugin: generator, count: %d, source: gen }
+transforms:
+  a: { plugin: step, inputs: [gen], source: gen }
+  b: { plugin: step, inputs: [a], source: gen }
+  c: { plugin: step, inputs: [b], source: gen }
+sinks:
+  out: { plugin: "null", inputs: [c], buffer: { type: memory }, batch: { max_events: 4096 } }
+"""
+
+
+def throughput():
+    print("\n(b) generator, three transforms, null sink: one core, in memory, no trace")
+    count, rates = 20_000_000, []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pipeline(folder, GENERATOR % (os.path.join(BUILD, "bench/plugins"), count))
+            begun = time.monotonic()
+            done = pinned([WEIR, "run", "-q", path], SERVER_CPU)
+            if done.wait(120):
+                sys.exit("bench: the generator's pipeline failed")
+            rates.append(count / (time.monotonic() - begun))
+    rate = statistics.median(rates)
+    row("events per second", f"{rate / 1e6:.1f} million", ">= 10 million", rate >= 10e6)
+
+
+def journal():
+    print("\n(c) journal, next to a bare loop that appends and syncs")
+    folder = tempfile.mkdtemp(dir=TOP if os.access(TOP, os.W_OK) else None)
+    try:
+        out = subprocess.run([os.path.join(BUILD, "bench/journal"), folder], check=True,
+                             capture_output=True, text=True).stdout
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name, bare, own, ratio in re.findall(
+            r"^(.+?)\s+bare\s+(\d+)/s\s+journal\s+(\d+)/s\s+ratio ([\d.]+)", out, re.M):
+        row(name, f"{int(own):,}/s", f"bare {int(bare):,}/s, {float(ratio):.0%} of it (>= 85%)",
+            float(ratio) >= 0.85)
+
+
+def matching():
+    print("\n(d) pattern matches, one core")
+    out = subprocess.run(["taskset", "-c", str(SERVER_CPU), os.path.join(BUILD, "bench/match")],
+                         check=True, capture_output=True, text=True).stdout
+    print("  " + out.strip().replace("\n", "\n  "))
+
+
+def start_up():
+    print("\n(e) start-up, memory, sizes")
+    times, memory = [], []
+    for _ in range(10):
+        with tempfile.TemporaryDirectory() as folder:
+            port = free_port()
+            path = pipeline(folder, QUEUE.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+            begun = time.monotonic()
+            process = pinned([WEIR, "run", "-q", path], SERVER_CPU)
+            post_until_accepted(port)
+            times.append((time.monotonic() - begun) * 1000)
+            time.sleep(0.3)
+            with open(f"/proc/{process.pid}/status") as f:
+                memory.append(int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) / 1024)
+            process.terminate()
+            process.wait(30)
+    start, idle = statistics.median(times), statistics.median(memory)
+    row("start to the first accepted request (new data directory)", f"{start:.1f} ms",
+        f"<= 10 ms (best {min(times):.1f})", start <= 10)
+    row("resident memory, idle", f"{idle:.1f} MiB", "<= 6 MiB", idle <= 6)
+    with tempfile.TemporaryDirectory() as folder:
+        total = 0
+        plugins = os.path.join(BUILD, "plugins")
+        for f in [WEIR] + [os.path.join(plugins, n) for n in os.listdir(plugins) if n.endswith(".so")]:
+            copy = os.path.join(folder, os.path.basename(f))
+            subprocess.run(["strip", "-o", copy, f], check=True)
+            total += os.path.getsize(copy)
+    row("runner and plugins, stripped", f"{total / 2**20:.2f} MiB", "< 3 MiB", total < 3 * 2**20)
+
+
+def free_port():
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def post_until_accepted(port):
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            c = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            c.request("POST", "/users", BODY, {"Content-Type": "application/json"})
+            if c.getresponse().status == 200:
+                return
+        except OSError:
+            time.sleep(0.0005)
+    sys.exit("bench: no request was accepted")
+
+
+def main():
+    print(f"weir bench: server on CPU {SERVER_CPU}, load on CPU {LOAD_CPU}, "
+          f"{ROUNDS} rounds of {SECONDS} s, load average {os.getloadavg()[0]:.1f}")
+    if len(CPUS) < 2:
+        print("one processor only: the load generator takes from the server")
+    parts = {"ingest": ingest, "throughput": throughput, "journal": journal, "match": matching,
+             "start": start_up}
+    for name in sys.argv[1:] or parts:
+        parts[name]()
+    print(f"\n{'all targets met' if not missed else 'missed: ' + '; '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()
