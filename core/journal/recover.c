@@ -71,9 +71,29 @@ static void read_header(const struct journal *j, struct found *f)
         struct segment_header *h = &f->header;
         int result = disk_read_all(j->disk, f->slot->fd, h, sizeof *h, places[i]);
         f->is_readable |= result == 0;
-        f->is_good = result == 0 && segment_header_check(h) && h->bytes == f->slot->bytes &&
-                     h->major == FORMAT_MAJOR;
+        f->is_good = result == 0 && segment_header_check(h) && h->bytes == f->slot->bytes;
     }
+}
+
+/* Another major version's segments must not be taken for free slots. */
+static int refuse_major(const struct walk *w)
+{
+    for (uint32_t i = 0; i < w->count; i++)
+        if (w->found[i].is_good && w->found[i].header.major != FORMAT_MAJOR)
+            return error_set(w->e, EXIT_CONFIG,
+                             "journal %s: it has format %u, and this program reads %d: use the "
+                             "version that wrote it",
+                             w->j->path, w->found[i].header.major, FORMAT_MAJOR);
+    return 0;
+}
+
+static void free_found(struct walk *w)
+{
+    for (uint32_t i = 0; i < w->count; i++) {
+        w->j->disk->close(w->j->disk, w->found[i].slot->fd);
+        mem_free(w->found[i].slot);
+    }
+    mem_free(w->found);
 }
 
 static int by_number(const void *a, const void *b)
@@ -558,6 +578,10 @@ int recover_run(struct journal *j, struct error *e)
         return error_sys(e, -result, "journal %s: read the directory", j->path);
     for (uint32_t i = 0; i < w.count; i++)
         read_header(j, &w.found[i]);
+    if (refuse_major(&w) < 0) {
+        free_found(&w);
+        return -1;
+    }
     bool has_check = checkpoint_read(j, &newest) == 1;
     register_segments(&w, has_check);
     journal_lock(j);

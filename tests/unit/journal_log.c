@@ -367,6 +367,37 @@ START_TEST(both_checkpoints_destroyed_loses_nothing)
 }
 END_TEST
 
+START_TEST(another_major_version_is_refused_and_left_alone)
+{
+    static struct sim sim;
+    sim_init(&sim, 7);
+    damage_prepare(&sim, true);
+    struct sim_file *slot = NULL;
+    struct segment_header *h = NULL;
+    for (int i = 0; i < SIM_FILES && !slot; i++) {
+        h = (struct segment_header *)(void *)sim.files[i].now;
+        if (h && sim.files[i].size >= sizeof *h && segment_header_check(h))
+            slot = &sim.files[i];
+    }
+    ck_assert_ptr_nonnull(slot);
+    h->major = FORMAT_MAJOR + 1;
+    segment_header_seal(h);
+    char *before = mem_copy(slot->now, slot->size);
+    struct error e = {0};
+    struct journal_options o = {.path = "/j", .slot_bytes = 16384, .disk = &sim.disk};
+    ck_assert_ptr_null(journal_open(&o, &e));
+    ck_assert_int_eq(e.code, EXIT_CONFIG);
+    ck_assert_mem_eq(slot->now, before, slot->size);
+    h->major = FORMAT_MAJOR;
+    segment_header_seal(h);
+    struct journal *j = open_at(&sim.disk, 16384);
+    ck_assert_uint_gt(count_right(stream_find(j, "a")), 0);
+    journal_close(j);
+    mem_free(before);
+    sim_fini(&sim);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 enum { SUBMITTERS = 4, EACH = 2000 };
@@ -495,6 +526,7 @@ int main(void)
     tcase_add_test(t, failed_syncs_move_on_and_then_give_up);
     tcase_add_loop_test(t, a_damaged_sector_costs_only_its_records, 0, 2);
     tcase_add_loop_test(t, both_checkpoints_destroyed_loses_nothing, 0, 2);
+    tcase_add_test(t, another_major_version_is_refused_and_left_alone);
     tcase_add_test(t, threads_submit_and_read);
     tcase_add_test(t, idle_journals_wake_for_lazy_units);
     suite_add_tcase(s, t);
