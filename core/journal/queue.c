@@ -57,19 +57,41 @@ static bool same_text(const char *a, const char *b)
     return a && *a ? b && strcmp(a, b) == 0 : !b || !*b;
 }
 
-static const char *difference(const struct queue_settings *a, const struct queue_settings *b)
+/* What is not set (zero) leaves what another that opened the queue has chosen. */
+static struct queue_settings merge(const struct queue_settings *open,
+                                   const struct queue_settings *s)
 {
-    int64_t visibility_ns = b->visibility_ns ? b->visibility_ns : 30 * QUEUE_NS_PER_S;
-    int64_t retention_ns = b->retention_ns ? b->retention_ns : QUEUE_RETENTION_NS;
-    if (a->visibility_ns != visibility_ns)
+    struct queue_settings m = *s;
+    m.visibility_ns = m.visibility_ns ? m.visibility_ns : open->visibility_ns;
+    m.retention_ns = m.retention_ns ? m.retention_ns : open->retention_ns;
+    m.delay_ns = m.delay_ns ? m.delay_ns : open->delay_ns;
+    m.receives_max = m.receives_max ? m.receives_max : open->receives_max;
+    m.dead_letters = same_text(m.dead_letters, NULL) ? open->dead_letters : m.dead_letters;
+    return m;
+}
+
+static const char *conflict(const struct queue_settings *open, const struct queue_settings *m)
+{
+    if (open->visibility_ns != QUEUE_VISIBILITY_NS && open->visibility_ns != m->visibility_ns)
         return "visibility";
-    if (a->retention_ns != retention_ns)
+    if (open->retention_ns != QUEUE_RETENTION_NS && open->retention_ns != m->retention_ns)
         return "retention";
-    if (a->delay_ns != b->delay_ns)
+    if (open->delay_ns && open->delay_ns != m->delay_ns)
         return "delay";
-    if (!same_text(a->dead_letters, b->dead_letters))
-        return "dead-letter queue";
-    return a->receives_max != b->receives_max ? "receives_max" : NULL;
+    if (open->receives_max && open->receives_max != m->receives_max)
+        return "receives_max";
+    return same_text(open->dead_letters, NULL) || same_text(open->dead_letters, m->dead_letters)
+               ? NULL
+               : "dead-letter queue";
+}
+
+static bool is_same(const struct queue_settings *a, const struct queue_settings *b)
+{
+    int64_t visibility_ns = b->visibility_ns ? b->visibility_ns : QUEUE_VISIBILITY_NS;
+    int64_t retention_ns = b->retention_ns ? b->retention_ns : QUEUE_RETENTION_NS;
+    return a->visibility_ns == visibility_ns && a->retention_ns == retention_ns &&
+           a->delay_ns == b->delay_ns && a->receives_max == b->receives_max &&
+           same_text(a->dead_letters, b->dead_letters);
 }
 
 /* With the lock held. */
@@ -88,13 +110,15 @@ static int apply(struct queue *q, const struct queue_settings *s, bool is_openin
     (void)pthread_mutex_lock(&q->lock);
     queue_state_recovered(q);
     int rc = check_kind(q, s->is_fifo, e);
-    const char *what = difference(&q->settings, s);
-    if (!rc && is_opening && q->is_open_here && what)
+    bool is_shared = is_opening && q->is_open_here;
+    struct queue_settings wanted = is_shared ? merge(&q->settings, s) : *s;
+    const char *what = is_shared ? conflict(&q->settings, &wanted) : NULL;
+    if (!rc && what)
         rc = error_set(e, EXIT_CONFIG,
                        "queue %s: it is open with another %s; give it the same settings everywhere",
                        q->name, what);
-    if (!rc && (what || !q->is_set)) {
-        queue_state_adopt(q, s);
+    if (!rc && (!q->is_set || !is_same(&q->settings, &wanted))) {
+        queue_state_adopt(q, &wanted);
         q->is_set = true;
         queue_state_note_settings(q, &note);
     }

@@ -24,7 +24,8 @@ struct queue_settings { /* zero is AWS's default */
 };
 
 /* Finds or makes the queue `name` (its stream is "queue/<name>"). Settings are kept on disk; those that
- * contradict a queue that is open in this process are an error, else the new ones hold. */
+ * contradict a queue that is open in this process are an error, what is not set (zero) leaves what is;
+ * else the new ones hold. */
 struct queue *queue_open(struct journal *j, const char *name, const struct queue_settings *s,
                          struct error *e);
 /* Changes all but is_fifo (which is an error), for as long as nobody changes them again. */

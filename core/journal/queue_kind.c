@@ -168,7 +168,7 @@ void queue_state_adopt(struct queue *q, const struct queue_settings *s)
     if (q->is_fifo != s->is_fifo)
         q->is_fifo = s->is_fifo; /* puts read it without the lock, but not before it is known */
     if (!s->visibility_ns)
-        q->settings.visibility_ns = 30 * QUEUE_NS_PER_S;
+        q->settings.visibility_ns = QUEUE_VISIBILITY_NS;
     if (!s->retention_ns)
         q->settings.retention_ns = QUEUE_RETENTION_NS;
     q->settings.dead_letters = NULL;

@@ -11,10 +11,11 @@
 #include "journal/queue.h"
 
 enum { QUEUE_IN_FLIGHT_MAX = 120000, QUEUE_LOOK_AHEAD = 120000, QUEUE_DEDUP_MAX = 1 << 20 };
-#define QUEUE_NS_PER_S     INT64_C(1000000000)
-#define QUEUE_RETENTION_NS (INT64_C(4) * 86400 * QUEUE_NS_PER_S)
-#define QUEUE_DEDUP_NS     (300 * QUEUE_NS_PER_S)
-#define QUEUE_HIDE_MAX_NS  (43200 * QUEUE_NS_PER_S)
+#define QUEUE_NS_PER_S      INT64_C(1000000000)
+#define QUEUE_VISIBILITY_NS (30 * QUEUE_NS_PER_S)
+#define QUEUE_RETENTION_NS  (INT64_C(4) * 86400 * QUEUE_NS_PER_S)
+#define QUEUE_DEDUP_NS      (300 * QUEUE_NS_PER_S)
+#define QUEUE_HIDE_MAX_NS   (43200 * QUEUE_NS_PER_S)
 
 /* ---- exceptions: messages about which more is known than that they are live ---- */
 

@@ -509,10 +509,20 @@ START_TEST(settings_are_kept_and_compared)
     ck_assert_ptr_eq(queue_open(journal, "q", &s, &error), q);
     ck_assert_ptr_null(queue_open(journal, "q", &other, &error));
     ck_assert_ptr_nonnull(strstr(error.text, "visibility"));
+    error = (struct error){0};
+    other = (struct queue_settings){.retention_ns = 9 * SECOND}; /* of the rest it has no opinion */
+    ck_assert_ptr_eq(queue_open(journal, "q", &other, &error), q);
+    queue_settings_get(q, &back);
+    ck_assert_int_eq(back.visibility_ns, 7 * SECOND);
+    ck_assert_int_eq(back.retention_ns, 9 * SECOND);
+    ck_assert_str_eq(back.dead_letters, "d");
+    other = s;
+    other.visibility_ns = 8 * SECOND;
+    settle();
     die();
     queue_settings_get(found("q"), &back);
     ck_assert_int_eq(back.visibility_ns, 7 * SECOND);
-    ck_assert_int_eq(back.retention_ns, 4 * 86400 * SECOND);
+    ck_assert_int_eq(back.retention_ns, 9 * SECOND);
     ck_assert_str_eq(back.dead_letters, "d");
     ck_assert_uint_eq(back.receives_max, 3);
     error = (struct error){0};
