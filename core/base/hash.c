@@ -6,17 +6,31 @@
 #include <sys/random.h>
 
 #if defined(__x86_64__)
-#include <nmmintrin.h>
+#include <immintrin.h>
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
 #include <arm_acle.h>
 #endif
 
+enum { LANE = 64 }; /* bytes of each of three checksums that are computed side by side */
+
 static uint32_t crc_table[256];
+static uint64_t shift_by_one, shift_by_two; /* x^(8n - 33) for n = LANE, 2 * LANE, bits reflected */
 static uint64_t process_seed;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* x^n modulo the polynomial; a bit further right is a higher power. */
+static uint32_t power_of_x(unsigned n)
+{
+    uint32_t value = 0x80000000u;
+    while (n--)
+        value = value & 1 ? value >> 1 ^ 0x82F63B78u : value >> 1;
+    return value;
+}
+
 static void init(void)
 {
+    shift_by_one = power_of_x(8 * LANE - 33);
+    shift_by_two = power_of_x(16 * LANE - 33);
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t c = i;
         for (int k = 0; k < 8; k++)
@@ -36,10 +50,36 @@ static uint32_t crc_plain(uint32_t crc, const unsigned char *p, size_t n)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc_fast(uint32_t crc, const unsigned char *p,
-                                                           size_t n)
+/* The checksum of what came, as if `shift` stood for so many zero bytes behind it. */
+__attribute__((target("sse4.2,pclmul"))) static uint64_t crc_shift(uint64_t crc, uint64_t shift)
+{
+    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc),
+                                           _mm_cvtsi64_si128((long long)shift), 0);
+    return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
+}
+
+/* The instruction takes three cycles and one can start in each: three lanes keep it busy. */
+__attribute__((target("sse4.2,pclmul"))) static uint64_t crc_lanes(uint64_t crc,
+                                                                   const unsigned char *p)
+{
+    uint64_t second = 0, third = 0, word;
+    for (size_t i = 0; i < LANE; i += 8) {
+        memcpy(&word, p + i, 8);
+        crc = _mm_crc32_u64(crc, word);
+        memcpy(&word, p + LANE + i, 8);
+        second = _mm_crc32_u64(second, word);
+        memcpy(&word, p + 2 * LANE + i, 8);
+        third = _mm_crc32_u64(third, word);
+    }
+    return crc_shift(crc, shift_by_two) ^ crc_shift(second, shift_by_one) ^ third;
+}
+
+__attribute__((target("sse4.2,pclmul"))) static uint32_t crc_fast(uint32_t crc,
+                                                                  const unsigned char *p, size_t n)
 {
     uint64_t wide = crc;
+    for (; n >= 3 * (size_t)LANE; p += 3 * (size_t)LANE, n -= 3 * (size_t)LANE)
+        wide = crc_lanes(wide, p);
     for (; n >= 8; p += 8, n -= 8) {
         uint64_t word;
         memcpy(&word, p, 8);
@@ -67,7 +107,14 @@ static uint32_t crc_fast(uint32_t crc, const unsigned char *p, size_t n)
 uint32_t hash_crc32c(uint32_t crc, const void *bytes, size_t n)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2"))
+    static int is_fast = -1; /* found out once; any thread finds the same */
+    int fast = __atomic_load_n(&is_fast, __ATOMIC_ACQUIRE);
+    if (fast < 0) {
+        (void)pthread_once(&once, init);
+        fast = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
+        __atomic_store_n(&is_fast, fast, __ATOMIC_RELEASE);
+    }
+    if (fast)
         return ~crc_fast(~crc, bytes, n);
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
     return ~crc_fast(~crc, bytes, n);

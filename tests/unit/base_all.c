@@ -19,6 +19,28 @@ START_TEST(crc32c_known_answer)
 }
 END_TEST
 
+/* Bit by bit, as the definition says. */
+static uint32_t crc_by_definition(const unsigned char *p, size_t n)
+{
+    uint32_t crc = ~0u;
+    while (n--) {
+        crc ^= *p++;
+        for (int i = 0; i < 8; i++)
+            crc = crc & 1 ? crc >> 1 ^ 0x82F63B78u : crc >> 1;
+    }
+    return ~crc;
+}
+
+START_TEST(crc32c_of_every_length)
+{
+    unsigned char bytes[1500];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * 167 + i / 7);
+    for (size_t n = 0; n < 1400; n++)
+        ck_assert_uint_eq(hash_crc32c(0, bytes + n % 9, n), crc_by_definition(bytes + n % 9, n));
+}
+END_TEST
+
 START_TEST(ids_rise_and_round_trip)
 {
     weir_id last = {0}, id, back;
@@ -145,6 +167,7 @@ int main(void)
     TCase *t = tcase_create("all");
     suite_add_tcase(s, t);
     tcase_add_test(t, crc32c_known_answer);
+    tcase_add_test(t, crc32c_of_every_length);
     tcase_add_test(t, ids_rise_and_round_trip);
     tcase_add_test(t, times_round_trip);
     tcase_add_test(t, nearest_word);
