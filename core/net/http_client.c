@@ -410,7 +410,6 @@ int http_client_fetch(struct http_client *c, const struct http_fetch *f, struct 
     struct fetch *mine = fetch_new(f, e);
     if (!mine)
         return -1;
-
     if (lib.multi_add_handle(c->multi, mine->easy) != CURLM_OK) {
         fetch_free(mine);
         return error_set(e, EXIT_INTERNAL, "http client: libcurl takes no further request");
