@@ -62,18 +62,29 @@ static struct exchange *open_exchange(struct connection *c, const char *head, si
     return x;
 }
 
+/* Who asks for x-request-id gets the one that the answer will carry. */
+static void make_request_id(struct exchange *x)
+{
+    struct http_head *h = &x->head;
+    weir_id id;
+    size_t i = 0;
+    id_make(&id, http_server_wall(x->server));
+    id_format(&id, x->id);
+    h->request_id = (weir_str){x->id, ID_TEXT_BYTES - 1};
+    while (i < h->header_count && !weir_same(h->headers[i].key, "x-request-id"))
+        i++;
+    if (i == h->header_count)
+        h->header_count++;
+    h->headers[i] = (weir_attr){{"x-request-id", 12}, h->request_id};
+}
+
 /* After the parser, also a failed one: what it has found so far is well formed. */
 static void fill_call(struct exchange *x)
 {
     struct http_head *h = &x->head;
     weir_http_call *call = &x->request.call;
-    if (!h->request_id.len) {
-        weir_id id;
-        id_make(&id, http_server_wall(x->server));
-        id_format(&id, x->id);
-        h->request_id = (weir_str){x->id, ID_TEXT_BYTES - 1};
-        h->headers[h->header_count++] = (weir_attr){weir_text("x-request-id"), h->request_id};
-    }
+    if (!h->request_id.len)
+        make_request_id(x);
     call->method = h->method;
     call->path = h->path;
     call->query = h->query;

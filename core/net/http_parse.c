@@ -239,7 +239,10 @@ static void read_connection(struct http_head *h, weir_str list)
 
 static void read_request_id(struct http_head *h, weir_str value)
 {
-    if (h->request_id.len || value.len == 0 || value.len > 128)
+    if (h->request_id.ptr) /* the first one counts */
+        return;
+    h->request_id.ptr = value.ptr;
+    if (value.len > 128)
         return;
     for (size_t i = 0; i < value.len; i++)
         if (value.ptr[i] <= ' ' || value.ptr[i] > '~')

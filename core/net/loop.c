@@ -18,6 +18,7 @@ struct loop {
 
     struct epoll_event events[EVENTS_A_ROUND];
     int event_count, event_next; /* what is still to be dispatched in this round */
+    unsigned dispatched;         /* in this round */
 
     struct loop_timer **heap; /* the root is at 1, so that index 0 can mean "not set" */
     size_t heap_count, heap_cap;
@@ -301,11 +302,14 @@ static void wait_for_events(struct loop *l, int64_t wait_ns)
 
 static void dispatch(struct loop *l)
 {
+    l->dispatched = 0;
     while (l->event_next < l->event_count) {
         struct epoll_event *e = &l->events[l->event_next++];
         struct loop_watch *w = e->data.ptr;
-        if (w)
-            w->fn(w, e->events);
+        if (!w)
+            continue;
+        l->dispatched++;
+        w->fn(w, e->events);
     }
     l->event_count = 0;
 }
@@ -329,6 +333,11 @@ void loop_run(struct loop *l)
 {
     while (loop_round(l, -1))
         continue;
+}
+
+unsigned loop_dispatched(const struct loop *l)
+{
+    return l->dispatched;
 }
 
 void loop_stop(struct loop *l)
