@@ -207,22 +207,28 @@ static void add_answer(struct exchange *x, const struct http_answer *a)
         c->out_bytes += to->len - before;
 }
 
+static void drop_request_body(struct exchange *x)
+{
+    drop_payload(x->server, x->request.call.body);
+    x->request.call.body = NULL;
+}
+
 void http_answer(struct http_request *r, const struct http_answer *a)
 {
     struct exchange *x = (struct exchange *)r; /* its first member */
     struct http_server *s = x->server;
     struct connection *c = x->connection;
-    drop_payload(s, r->call.body);
-    r->call.body = NULL;
     s->exchanges--;
     if (!c) {
         drop_payload(s, a->take);
+        drop_request_body(x);
         http_server_give_exchange(s, x);
         return;
     }
     if (s->is_draining && c->last == x && c->state == READS_HEAD)
         x->is_last = true;
     add_answer(x, a);
+    drop_request_body(x); /* not before: the answer's text may lie in it */
     x->is_answered = true;
     http_connection_advance(c);
 }
