@@ -10,7 +10,8 @@ struct options {
 
 static const struct cli_option options[] = {
     CLI_FILE_OPTIONS(struct options),
-    {"format", 'f', "FORMAT", "text, dot or mermaid", CLI_TEXT, offsetof(struct options, format)},
+    {"format", 'f', "FORMAT", "text (default), dot or mermaid", CLI_TEXT,
+     offsetof(struct options, format)},
     {0},
 };
 

@@ -19,7 +19,7 @@ struct options {
 
 static const struct cli_option options[] = {
     CLI_STORE_OPTIONS(struct options),
-    {"lines", 'n', "N", "only the last N lines (tail: 10)", CLI_NUMBER,
+    {"lines", 'n', "N", "only the last N lines (tail: 10, show: all)", CLI_NUMBER,
      offsetof(struct options, last)},
     {"stream", 0, "NAME", "only this log stream", CLI_TEXT, offsetof(struct options, stream)},
     {"filter", 0, "TERMS", "CloudWatch terms: word, \"a phrase\", -without, ?any ?of", CLI_TEXT,

@@ -14,8 +14,8 @@ struct options {
 static const struct cli_option options[] = {
     {"plugin-dir", 0, "DIR", "look for plugins here first; may be given several times", CLI_LIST,
      offsetof(struct options, dirs)},
-    {"json", 0, NULL, "JSON", CLI_FLAG, offsetof(struct options, json)},
-    {"markdown", 0, NULL, "show: as the reference page", CLI_FLAG,
+    {"json", 0, NULL, "JSON, with all options", CLI_FLAG, offsetof(struct options, json)},
+    {"markdown", 0, NULL, "show: as the page of the reference", CLI_FLAG,
      offsetof(struct options, markdown)},
     {0},
 };
@@ -162,7 +162,12 @@ static int run(void *given, int argc, char **argv)
 const struct cli_command command_plugins = {
     .name = "plugins",
     .usage = "[show NAME] [OPTIONS]",
-    .summary = "List the plugins; the manual of one component",
+    .summary = "List the plugins, or print the manual of one component",
+    .details = "Looks in --plugin-dir, then $WEIR_PLUGIN_PATH, then beside the program: plugins,\n"
+               "../lib/weir/plugins. Exit code 78 when the list has a file that was refused.\n\n"
+               "examples:\n"
+               "  weir plugins\n"
+               "  weir plugins show http",
     .options = options,
     .size = sizeof(struct options),
     .arguments_max = 2,

@@ -17,7 +17,7 @@ struct options {
 
 static const struct cli_option options[] = {
     CLI_STORE_OPTIONS(struct options),
-    {"max", 'n', "N", "at most so many messages (peek: 10, redrive: all)", CLI_NUMBER,
+    {"max", 'n', "N", "peek: at most so many messages (10); redrive: the same (all)", CLI_NUMBER,
      offsetof(struct options, max)},
     {"to", 0, "QUEUE", "redrive: into this queue, not back to the stages", CLI_TEXT,
      offsetof(struct options, to)},
@@ -138,7 +138,7 @@ const struct cli_command command_queue = {
     .details =
         "Works on a running pipeline (through its admin listener) and on a stopped one.\n"
         "`redrive` sends dead letters back to the stages that they came from; with --to it moves\n"
-        "messages into another queue.\n\n"
+        "messages into another queue. `peek` changes nothing.\n\n"
         "examples:\n"
         "  weir queue ls -c config/pipeline.yaml\n"
         "  weir queue peek dead-letters -n 3\n"

@@ -22,9 +22,10 @@ struct options {
 
 static const struct cli_option options[] = {
     CLI_FILE_OPTIONS(struct options),
-    {"log-level", 0, "LEVEL", "debug, info, warn or error", CLI_TEXT,
+    {"log-level", 0, "LEVEL", "debug, info (default), warn or error", CLI_TEXT,
      offsetof(struct options, log_level)},
-    {"log-format", 0, "FORMAT", "text or json", CLI_TEXT, offsetof(struct options, log_format)},
+    {"log-format", 0, "FORMAT", "text (default) or json", CLI_TEXT,
+     offsetof(struct options, log_format)},
     {"verbose", 'v', NULL, "as --log-level debug", CLI_FLAG, offsetof(struct options, verbose)},
     {"quiet", 'q', NULL, "as --log-level warn", CLI_FLAG, offsetof(struct options, quiet)},
     {0},
@@ -210,7 +211,8 @@ const struct cli_command command_run = {
     .summary = "Run a pipeline until it ends or is told to stop",
     .details =
         "SIGTERM and SIGINT drain: sources stop, what is under way is finished within the file's\n"
-        "`drain`, the rest stays on disk for the next run. A second signal stops at once.\n\n"
+        "`drain`, the rest stays on disk for the next run. A second signal stops at once.\n"
+        "The log goes to standard error.\n\n"
         "examples:\n"
         "  weir run config/pipeline.yaml\n"
         "  weir run --set sources.users_api.listen=127.0.0.1:0 config/pipeline.yaml",

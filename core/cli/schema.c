@@ -10,7 +10,7 @@ struct options {
 static const struct cli_option options[] = {
     {"plugin-dir", 0, "DIR", "look for plugins here first; may be given several times", CLI_LIST,
      offsetof(struct options, dirs)},
-    {"markdown", 0, NULL, "the keys beside the plugins' options, as the reference page", CLI_FLAG,
+    {"markdown", 0, NULL, "the core's own keys as the page of the reference", CLI_FLAG,
      offsetof(struct options, markdown)},
     {0},
 };
@@ -54,7 +54,7 @@ const struct cli_command command_schema = {
     .name = "schema",
     .usage = "[OPTIONS]",
     .summary = "Print the JSON Schema of pipeline files, for editors",
-    .details = "Put it into a file and name that in the pipeline file's first line:\n"
+    .details = "Put it into a file, and name that in the first line of the pipeline file:\n"
                "  # yaml-language-server: $schema=weir.schema.json",
     .options = options,
     .size = sizeof(struct options),

@@ -13,7 +13,7 @@ struct options {
 
 static const struct cli_option options[] = {
     CLI_STORE_OPTIONS(struct options),
-    {"json", 0, NULL, "a JSON object a hop", CLI_FLAG, offsetof(struct options, json)},
+    {"json", 0, NULL, "a JSON object a line", CLI_FLAG, offsetof(struct options, json)},
     {0},
 };
 
@@ -102,6 +102,10 @@ const struct cli_command command_trace = {
     .name = "trace",
     .usage = "EVENT_ID [OPTIONS]",
     .summary = "Tell where an event went: each stage, verdict and time",
+    .details = "Verdicts: accepted, passed (on to the next stages), filtered, delivered, retry,\n"
+               "dead-lettered, dropped. Works while the pipeline runs and after it.\n\n"
+               "example:\n"
+               "  weir trace 01a20572-54ab-7197-8d2b-723362056c58 -c config/pipeline.yaml",
     .options = options,
     .size = sizeof(struct options),
     .arguments_min = 1,

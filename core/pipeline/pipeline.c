@@ -465,7 +465,6 @@ void pipeline_free(struct pipeline *p)
         journal_close(p->journal);
     }
     graph_free(p);
-    p->journal = NULL;
     for (size_t i = 0; i < p->worker_total; i++)
         worker_free(p->workers[i]);
     mem_free(p->workers);

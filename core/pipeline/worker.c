@@ -12,6 +12,9 @@
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
 
+/* Lines of the trace leave together: a system call each round would cost more than all of them. */
+enum { TRACE_BYTES = 32 << 10, TRACE_WAIT_NS = 20 * 1000 * 1000 };
+
 static _Thread_local struct worker *current;
 
 struct worker *worker_current(void)
@@ -38,6 +41,12 @@ void worker_again(struct worker *w)
     loop_post(w->loop, &w->again);
 }
 
+static void on_trace_timer(struct loop_timer *t)
+{
+    struct worker *w = t->user;
+    trace_flush(w->pipeline->trace, &w->trace);
+}
+
 static void on_round(struct loop_hook *h)
 {
     worker_round(h->user);
@@ -59,6 +68,8 @@ struct worker *worker_new(struct pipeline *p, size_t index, const char *name, st
     w->settled_end = &w->settled;
     w->again.fn = on_again;
     w->again.user = w;
+    w->trace_timer.fn = on_trace_timer;
+    w->trace_timer.user = w;
     w->hook.fn = on_round;
     w->hook.user = w;
     loop_hook_add(w->loop, &w->hook);
@@ -72,6 +83,8 @@ void worker_free(struct worker *w)
     struct worker *before = current;
     current = w;
     commit_fini(w);
+    loop_timer_cancel(w->loop, &w->trace_timer);
+    trace_flush(w->pipeline->trace, &w->trace);
     http_client_free(w->http);
     loop_free(w->loop);
     while (w->free_batches) {
@@ -221,6 +234,23 @@ int64_t worker_now(struct worker *w)
     return w->now_wall_ns;
 }
 
+enum { GATHER_ROUNDS = 4 };
+
+/* Requests that came while this round's were worked on join the same group: one more look costs a
+ * system call, a sync costs a hundred. */
+static void commit_or_gather(struct worker *w)
+{
+    if (loop_dispatched(w->loop) && w->gather_rounds++ < GATHER_ROUNDS) {
+        worker_again(w);
+        return;
+    }
+    w->gather_rounds = 0;
+    atomic_store_explicit(&w->is_commit_due, false, memory_order_relaxed);
+    (void)journal_commit(w->pipeline->journal);
+    run_settled(w);
+    commit_submit(w);
+}
+
 /* In this order: what was born flows, what ended is told, who waits gets a turn, then one commit for
  * all of it. What the commit brings is told before the round ends, so that its answers leave now. */
 void worker_round(struct worker *w)
@@ -229,11 +259,11 @@ void worker_round(struct worker *w)
     run_settled(w);
     run_due(w);
     commit_submit(w);
-    if (atomic_exchange_explicit(&w->is_commit_due, false, memory_order_acquire)) {
-        (void)journal_commit(w->pipeline->journal);
-        run_settled(w);
-        commit_submit(w);
-    }
-    trace_flush(w->pipeline->trace, &w->trace);
+    if (atomic_load_explicit(&w->is_commit_due, memory_order_acquire))
+        commit_or_gather(w);
+    if (w->trace.len > TRACE_BYTES)
+        trace_flush(w->pipeline->trace, &w->trace);
+    else if (w->trace.len && !loop_timer_is_set(&w->trace_timer))
+        loop_timer_set(w->loop, &w->trace_timer, TRACE_WAIT_NS);
     w->now_wall_ns = 0;
 }

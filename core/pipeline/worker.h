@@ -37,6 +37,7 @@ struct worker {
     bool is_again_posted;
     struct loop_task begin, drain, stop, journal_wake;
     _Atomic bool is_drain_posted, is_commit_due;
+    unsigned gather_rounds; /* the commit was put off so often */
 
     struct lane *lanes_due, **lanes_due_end; /* to be pulled or ticked */
     struct lane *gathering;                  /* sources with events born in this round */
@@ -55,6 +56,7 @@ struct worker {
     size_t by_port_cap;
 
     struct buf trace;
+    struct loop_timer trace_timer;
     struct buf text; /* scratch for encoding */
     struct http_client *http;
     int64_t now_wall_ns; /* of this round */
@@ -63,7 +65,7 @@ struct worker {
 struct worker *worker_new(struct pipeline *p, size_t index, const char *name, struct error *e);
 void worker_free(struct worker *w);
 int worker_start(struct worker *w, struct error *e); /* its thread */
-void worker_join(struct worker *w); /* after something on it has called loop_stop */
+void worker_join(struct worker *w);   /* after something on it has called loop_stop */
 struct worker *worker_current(void);  /* of this thread, or NULL */
 void worker_enter(struct worker *w);  /* this thread acts as the worker (start, stop, tests) */
 void worker_round(struct worker *w);  /* what a round's end does */

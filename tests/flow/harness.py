@@ -68,6 +68,23 @@ def lines_of(path):
         return []
 
 
+def raise_major(path):
+    """Raises the ABI major of a plugin by one: the upper half of the first word of its manifest."""
+    symbols = subprocess.run(["readelf", "-W", "--dyn-syms", path], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in symbols.splitlines() if line.endswith(" weir_plugin")]
+    address = int(rows[0][1], 16)
+    sections = subprocess.run(["readelf", "-WS", path], capture_output=True, text=True, check=True).stdout
+    for name, start, offset, size in re.findall(r"\] (\S+) +PROGBITS +(\w+) (\w+) (\w+)", sections):
+        if int(start, 16) <= address < int(start, 16) + int(size, 16):
+            with open(path, "r+b") as f:
+                f.seek(int(offset, 16) + address - int(start, 16) + 2)
+                major = f.read(1)[0]
+                f.seek(-1, os.SEEK_CUR)
+                f.write(bytes([major + 1]))
+            return
+    raise AssertionError("no manifest in " + path)
+
+
 class Answer:
     """An HTTP answer: status, headers with lower-case names, text, and its JSON."""
 
