@@ -51,9 +51,11 @@ int http_server_fd(const struct http_server *s);
 /* Stops accepting, closes idle connections, answers with Connection: close from now on. */
 void http_server_drain(struct http_server *s);
 bool http_server_is_idle(const struct http_server *s); /* no request in work */
-void http_server_free(struct http_server *s);          /* closes all; open requests are dropped */
+/* Closes all. Open requests are still to be answered, once each: nothing is sent, they are freed. */
+void http_server_free(struct http_server *s);
 
-/* Routes: "POST /users/{id}", "GET /files/{rest...}"; the most specific wins. With routes the server
+/* Routes: "POST /users/{id}", "GET /files/{rest...}"; the most specific wins; "*" is any method.
+ * HEAD comes with method "HEAD". With routes the server
  * answers 404, 405 with Allow, HEAD (by the GET route), and OPTIONS by itself, and `request` is called
  * with route_arg and call.params. Without any, every request goes to `request`. */
 int http_server_route(struct http_server *s, const char *pattern, void *arg, struct error *e);

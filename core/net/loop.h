@@ -43,7 +43,7 @@ void loop_run(struct loop *l);                    /* until loop_stop */
 bool loop_round(struct loop *l, int64_t wait_ns);
 void loop_stop(struct loop *l); /* any thread, and signal handlers */
 bool loop_is_own_thread(const struct loop *l);
-struct loop *loop_current(void);        /* the loop that this thread is running, or NULL */
+struct loop *loop_current(void); /* the loop that this thread is running, or NULL */
 /* How many descriptors were ready in this round: with some there are likely more to come. */
 unsigned loop_dispatched(const struct loop *l);
 int64_t loop_now(const struct loop *l); /* monotonic, of this round: no system call */

@@ -197,7 +197,7 @@ int main(int argc, char **argv)
     struct client *clients = calloc((size_t)connections, sizeof *clients);
     if (!clients || !run.latency || run.epoll < 0)
         fail("load");
-    int64_t begun = now_ns(), end = begun + (int64_t)(seconds * 1e9), now = begun;
+    int64_t begun = now_ns(), end = begun + (int64_t)(seconds * 1e9), now;
     for (long i = 0; i < connections; i++)
         connect_client(&clients[i]);
     while ((now = now_ns()) < end) {

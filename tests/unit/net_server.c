@@ -69,7 +69,8 @@ static void on_request(void *user, struct http_request *r)
     if (weir_same(r->call.path, "/big")) {
         char *data = NULL;
         a.take = body_alloc(NULL, 3000000, &data);
-        memset(data, 'b', 3000000);
+        if (data)
+            memset(data, 'b', 3000000);
     }
     weir_attr evil = {weir_text("X-Evil"), weir_text("a\r\nSet-Cookie: b")};
     if (weir_same(r->call.path, "/evil"))
