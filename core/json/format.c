@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "json/pattern.h"
+#include "json/regex.h"
 
 struct cursor {
     const char *p, *end;
@@ -432,7 +432,7 @@ static const struct format formats[] = {
     {"uuid", "must be a UUID", is_uuid},
     {"json-pointer", "must be a JSON pointer such as /a/0", is_json_pointer},
     {"relative-json-pointer", "must be a relative JSON pointer", is_relative_json_pointer},
-    {"regex", "must be a regular expression", pattern_is_valid},
+    {"regex", "must be a regular expression", regex_is_valid},
 };
 
 const struct format *format_find(weir_str name)

@@ -239,17 +239,17 @@ static int apply_max_length(struct builder *b, struct node *n, weir_str value)
     return read_limit(b, value, &text_of(b, n)->max, "most", "character");
 }
 
-static struct pattern *read_pattern(struct builder *b, weir_str text)
+static struct regex *read_pattern(struct builder *b, weir_str text)
 {
     struct error e = {0};
     struct schema *s = b->schema;
-    struct pattern *p = pattern_new(text, &e);
+    struct regex *p = regex_new(text, &e);
     if (!p) {
         (void)build_fail(b, "%s", e.text);
         return NULL;
     }
-    MEM_PUSH(s->patterns, s->pattern_count, s->pattern_cap) =
-        p; /* NOLINT(bugprone-sizeof-expression) */
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
+    MEM_PUSH(s->patterns, s->pattern_count, s->pattern_cap) = p;
     return p;
 }
 

@@ -10,7 +10,7 @@
 #include "json/format.h"
 #include "json/json.h"
 #include "json/number.h"
-#include "json/pattern.h"
+#include "json/regex.h"
 #include "json/schema.h"
 
 enum { NODE_INTEGER = 1 << 7 }; /* beside the bits 1 << WEIR_JSON_* of the types */
@@ -35,7 +35,7 @@ struct number_limit {
 
 struct text_rules {
     struct limit min, max; /* code points */
-    struct pattern *pattern;
+    struct regex *pattern;
     const char *pattern_message;
     const struct format *format;
 };
@@ -58,7 +58,7 @@ struct name {
 };
 
 struct pattern_rule {
-    struct pattern *pattern;
+    struct regex *pattern;
     struct node *node;
 };
 
@@ -109,7 +109,7 @@ struct schema {
     struct node *root;
     struct node **nodes;
     size_t node_count, node_cap;
-    struct pattern **patterns;
+    struct regex **patterns;
     size_t pattern_count, pattern_cap;
 };
 

@@ -197,10 +197,10 @@ static bool test_text(struct run *r, const struct text_rules *t, weir_str value)
         return false;
     if (t->format && !t->format->test(text))
         ok = tell(r, value.ptr, "format", t->format->message);
-    int match = t->pattern ? pattern_test(t->pattern, text) : PATTERN_YES;
-    if (match == PATTERN_NO)
+    int match = t->pattern ? regex_test(t->pattern, text) : REGEX_YES;
+    if (match == REGEX_NO)
         ok = tell(r, value.ptr, "pattern", t->pattern_message);
-    if (match == PATTERN_TOO_COSTLY)
+    if (match == REGEX_TOO_COSTLY)
         ok = give_up(r, "has a text that takes too long to compare with its pattern");
     return ok;
 }
@@ -366,10 +366,10 @@ static bool test_patterns(struct run *r, const struct object_rules *o, const wei
 {
     bool ok = true;
     for (size_t i = 0; i < o->pattern_count; i++) {
-        int match = pattern_test(o->patterns[i].pattern, plain);
-        if (match == PATTERN_TOO_COSTLY)
+        int match = regex_test(o->patterns[i].pattern, plain);
+        if (match == REGEX_TOO_COSTLY)
             ok = give_up(r, "has a name that takes too long to compare with its patterns");
-        if (match != PATTERN_YES)
+        if (match != REGEX_YES)
             continue;
         *is_known = true;
         ok = test(r, o->patterns[i].node, each->value, NULL) && ok;
@@ -630,7 +630,7 @@ void schema_free(struct schema *s)
     if (!s)
         return;
     for (size_t i = 0; i < s->pattern_count; i++)
-        pattern_free(s->patterns[i]);
+        regex_free(s->patterns[i]);
     mem_free((void *)s->patterns);
     mem_free((void *)s->nodes);
     mem_free(s->text);

@@ -1,5 +1,5 @@
-/* json/pattern.c: regular expressions by libpcre2-8, loaded only if a schema has one. */
-#include "json/pattern.h"
+/* json/regex.c: regular expressions by libpcre2-8, loaded only if a schema has one. */
+#include "json/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <dlfcn.h>
@@ -11,14 +11,9 @@
 #include "base/mem.h"
 
 /* A text of 64 KiB against an honest pattern needs far less; a hostile one ends within milliseconds. */
-enum {
-    MATCH_LIMIT = 200000,
-    HEAP_LIMIT_KIB = 4096,
-    DEPTH_LIMIT = 10000,
-    PATTERN_MAX_BYTES = 16384
-};
+enum { MATCH_LIMIT = 200000, HEAP_LIMIT_KIB = 4096, DEPTH_LIMIT = 10000, REGEX_MAX_BYTES = 16384 };
 
-struct pattern {
+struct regex {
     pcre2_code *code;
 };
 
@@ -117,8 +112,8 @@ static pcre2_code *compile(weir_str text, struct error *e)
     }
     uint32_t options = PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALT_BSUX | PCRE2_ALLOW_EMPTY_CLASS |
                        PCRE2_MATCH_UNSET_BACKREF | PCRE2_NEVER_BACKSLASH_C;
-    if (text.len > PATTERN_MAX_BYTES) {
-        (void)error_set(e, EXIT_CONFIG, "a pattern of more than %d bytes", PATTERN_MAX_BYTES);
+    if (text.len > REGEX_MAX_BYTES) {
+        (void)error_set(e, EXIT_CONFIG, "a pattern of more than %d bytes", REGEX_MAX_BYTES);
         return NULL;
     }
     pcre2_code *compiled =
@@ -131,7 +126,7 @@ static pcre2_code *compile(weir_str text, struct error *e)
     return NULL;
 }
 
-struct pattern *pattern_new(weir_str text, struct error *e)
+struct regex *regex_new(weir_str text, struct error *e)
 {
     if (!is_loaded()) {
         (void)error_set(e, EXIT_CONFIG, "%s", load_error);
@@ -140,25 +135,25 @@ struct pattern *pattern_new(weir_str text, struct error *e)
     pcre2_code *code = compile(text, e);
     if (!code)
         return NULL;
-    struct pattern *p = MEM_NEW(struct pattern);
+    struct regex *p = MEM_NEW(struct regex);
     p->code = code;
     return p;
 }
 
-void pattern_free(struct pattern *p)
+void regex_free(struct regex *p)
 {
     if (p)
         api.code_free(p->code);
     mem_free(p);
 }
 
-bool pattern_is_valid(weir_str text)
+bool regex_is_valid(weir_str text)
 {
     struct error ignored = {0};
     if (!is_loaded())
         return true;
-    struct pattern *p = pattern_new(text, &ignored);
-    pattern_free(p);
+    struct regex *p = regex_new(text, &ignored);
+    regex_free(p);
     return p != NULL;
 }
 
@@ -174,14 +169,14 @@ static pcre2_match_data *own_data(void)
     return data;
 }
 
-int pattern_test(const struct pattern *p, weir_str text)
+int regex_test(const struct regex *p, weir_str text)
 {
     pcre2_match_data *data = own_data();
     if (!data)
-        return PATTERN_TOO_COSTLY;
+        return REGEX_TOO_COSTLY;
     int n = api.match(p->code, (PCRE2_SPTR)(text.len ? text.ptr : ""), text.len, 0,
                       PCRE2_NO_UTF_CHECK, data, limits);
     if (n >= 0)
-        return PATTERN_YES;
-    return n == PCRE2_ERROR_NOMATCH ? PATTERN_NO : PATTERN_TOO_COSTLY;
+        return REGEX_YES;
+    return n == PCRE2_ERROR_NOMATCH ? REGEX_NO : REGEX_TOO_COSTLY;
 }
