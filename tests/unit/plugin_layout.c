@@ -1,10 +1,17 @@
-/* The layout of ABI 1.0 on LP64: a line that fails is a broken promise. */
+/* unit/plugin_layout.c: the layout of ABI 1.0 on LP64: a line that fails is a broken promise. */
+#include <stdio.h>
 #include <weir/aws_service.h>
+#include <weir/function.h>
 #include <weir/http_client.h>
 #include <weir/http_server.h>
 #include <weir/json.h>
+#include <weir/logs.h>
 #include <weir/match.h>
+#include <weir/metrics.h>
+#include <weir/pipeline.h>
 #include <weir/queue.h>
+#include <weir/schema.h>
+#include <weir/shape.h>
 
 #define SIZE(T, n)       _Static_assert(sizeof(T) == (n), "size of " #T)
 #define AT(T, member, n) _Static_assert(offsetof(T, member) == (n), #T "." #member)
@@ -197,13 +204,11 @@ AT(weir_http_call, peer, 40);
 AT(weir_http_call, headers, 56);
 AT(weir_http_call, params, 72);
 AT(weir_http_call, body, 88);
-SIZE(weir_http_listen, 48);
+SIZE(weir_http_listen, 32);
 AT(weir_http_listen, size, 0);
 AT(weir_http_listen, address, 8);
-AT(weir_http_listen, cert_path, 16);
-AT(weir_http_listen, key, 24);
-AT(weir_http_listen, timeout, 32);
-AT(weir_http_listen, body_max, 40);
+AT(weir_http_listen, timeout, 16);
+AT(weir_http_listen, body_max, 24);
 SIZE(weir_http_route, 32);
 AT(weir_http_route, size, 0);
 AT(weir_http_route, pattern, 8);
@@ -246,7 +251,7 @@ SIZE(weir_json_each, 40);
 AT(weir_json_each, key, 0);
 AT(weir_json_each, value, 16);
 AT(weir_json_each, at, 32);
-SIZE(weir_jsons, 80);
+SIZE(weir_jsons, 88);
 AT(weir_jsons, base, 0);
 AT(weir_jsons, check, 32);
 AT(weir_jsons, kind, 40);
@@ -254,6 +259,7 @@ AT(weir_jsons, find, 48);
 AT(weir_jsons, next, 56);
 AT(weir_jsons, text, 64);
 AT(weir_jsons, quote, 72);
+AT(weir_jsons, valid, 80);
 SIZE(weir_aws_call, 88);
 AT(weir_aws_call, size, 0);
 AT(weir_aws_call, action, 8);
@@ -270,11 +276,85 @@ AT(weir_aws_service, base, 0);
 AT(weir_aws_service, name, 32);
 AT(weir_aws_service, actions, 40);
 AT(weir_aws_service, call, 48);
+SIZE(weir_violation, 32);
+AT(weir_violation, pointer, 0);
+AT(weir_violation, keyword, 16);
+AT(weir_violation, message, 24);
+SIZE(weir_schemas, 56);
+AT(weir_schemas, base, 0);
+AT(weir_schemas, load, 32);
+AT(weir_schemas, compile, 40);
+AT(weir_schemas, test, 48);
+SIZE(weir_shapes, 56);
+AT(weir_shapes, base, 0);
+AT(weir_shapes, compile, 32);
+AT(weir_shapes, apply, 40);
+AT(weir_shapes, envelope, 48);
+SIZE(weir_log_line, 24);
+AT(weir_log_line, time_ns, 0);
+AT(weir_log_line, text, 8);
+SIZE(weir_logs, 40);
+AT(weir_logs, base, 0);
+AT(weir_logs, put, 32);
+SIZE(weir_sample, 64);
+AT(weir_sample, name, 0);
+AT(weir_sample, help, 8);
+AT(weir_sample, kind, 16);
+AT(weir_sample, stage, 24);
+AT(weir_sample, label, 32);
+AT(weir_sample, label_value, 40);
+AT(weir_sample, value, 48);
+AT(weir_sample, count, 56);
+SIZE(weir_metrics, 40);
+AT(weir_metrics, base, 0);
+AT(weir_metrics, each, 32);
+SIZE(weir_pipeline, 64);
+AT(weir_pipeline, base, 0);
+AT(weir_pipeline, folder, 32);
+AT(weir_pipeline, data_dir, 40);
+AT(weir_pipeline, region, 48);
+AT(weir_pipeline, account, 56);
+SIZE(weir_call, 176);
+AT(weir_call, size, 0);
+AT(weir_call, abi, 8);
+AT(weir_call, event, 16);
+AT(weir_call, function, 32);
+AT(weir_call, request_id, 40);
+AT(weir_call, deadline_ns, 48);
+AT(weir_call, remaining_ns, 56);
+AT(weir_call, log, 64);
+AT(weir_call, scratch, 72);
+AT(weir_call, variable, 80);
+AT(weir_call, find, 88);
+AT(weir_call, text, 96);
+AT(weir_call, kind, 104);
+AT(weir_call, next, 112);
+AT(weir_call, write, 120);
+AT(weir_call, quote, 128);
+AT(weir_call, put_text, 136);
+AT(weir_call, put_json, 144);
+AT(weir_call, put_each, 152);
+AT(weir_call, reply, 160);
+AT(weir_call, fail, 168);
+SIZE(weir_function_manifest, 24);
+AT(weir_function_manifest, abi, 0);
+AT(weir_function_manifest, manifest_size, 4);
+AT(weir_function_manifest, call_size, 8);
+AT(weir_function_manifest, reserved, 12);
+AT(weir_function_manifest, handler, 16);
 _Static_assert(WEIR_E_FATAL == -4 && WEIR_DROP == 4 && WEIR_T_SERVICES == 16, "values");
-_Static_assert(WEIR_FAILED == 0 && WEIR_DURABLE == 1 && WEIR_DELIVERED == 3 &&
-                   WEIR_WHEN_SETTLED == 0,
+_Static_assert(WEIR_FAILED == 0 && WEIR_DURABLE == 1 && WEIR_FILTERED == 2 && WEIR_DELIVERED == 3 &&
+                   WEIR_WHEN_SETTLED == 0 && WEIR_WHEN_DURABLE == 1 && WEIR_WHEN_RESULT == 2,
                "zero is careful");
+_Static_assert(WEIR_BLOCKING == 1 && WEIR_PARALLEL == 2 && WEIR_KEEPS == 4 && WEIR_REPLAYS == 8,
+               "flags");
+_Static_assert(WEIR_READ == 1 && WEIR_WRITE == 2 && WEIR_COUNTER == 1 && WEIR_GAUGE == 2 &&
+                   WEIR_HISTOGRAM == 3,
+               "of watch and metric");
+
+/* All of it is checked by the compiler. */
 int main(void)
 {
+    (void)puts("1 passed, 0 failed");
     return 0;
 }
