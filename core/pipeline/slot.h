@@ -55,14 +55,14 @@ static inline void slot_release(struct slot *s, uint32_t flag)
 {
     if (!s)
         return;
-    uint32_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
-    if (atomic_load_explicit(&s->refs, memory_order_acquire) == 1) {
+    if (atomic_load_explicit(&s->refs, memory_order_acquire) == 1) { /* before the flags */
+        uint32_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
         atomic_store_explicit(&s->flags, flags | flag, memory_order_relaxed);
         atomic_store_explicit(&s->refs, 0, memory_order_relaxed);
         s->end(s);
         return;
     }
-    if (!(flags & flag))
+    if (flag & ~atomic_load_explicit(&s->flags, memory_order_relaxed))
         atomic_fetch_or_explicit(&s->flags, flag, memory_order_relaxed);
     if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
         s->end(s);
