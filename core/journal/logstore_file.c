@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "json/scan.h"
 
 enum { NAME_BYTES_MAX = 512, FOLDER_BYTES_MAX = 200 };
 
@@ -142,47 +143,75 @@ static size_t character(const char *p, size_t n)
     return size <= n && text_is_utf8((weir_str){p, size}) ? size : 0;
 }
 
-static void add_escaped(struct buf *out, unsigned char c)
+static char *put_escaped(char *at, unsigned char c)
 {
-    static const char from[] = "\"\\\n\r\t", to[] = "\"\\nrt";
+    static const char from[] = "\"\\\n\r\t", to[] = "\"\\nrt", hex[] = "0123456789abcdef";
     const char *known = c ? strchr(from, c) : NULL;
-    if (!known) {
-        buf_print(out, "\\u%04x", c);
-        return;
+    *at++ = '\\';
+    if (known) {
+        *at++ = to[known - from];
+        return at;
     }
-    buf_add_char(out, '\\');
-    buf_add_char(out, to[known - from]);
+    const char code[] = {'u', '0', '0', hex[c >> 4], hex[c & 15]};
+    memcpy(at, code, sizeof code);
+    return at + sizeof code;
 }
 
-/* Bytes that are no UTF-8 become U+FFFD: a line is JSON whatever was logged. */
+enum { GROWTH = 6, PIECE = 4096 }; /* a byte becomes at most so many; room is made by the piece */
+
+/* One character, or a byte that is none: U+FFFD stands for it. Returns how many bytes it took. */
+static size_t put_other(char **at, const char *p, size_t n)
+{
+    unsigned char c = (unsigned char)*p;
+    size_t size = c >= 0x80 ? character(p, n) : 0;
+    if (size) {
+        memcpy(*at, p, size);
+        *at += size;
+        return size;
+    }
+    if (c < 0x80) {
+        *at = put_escaped(*at, c);
+    } else {
+        memcpy(*at, "\xEF\xBF\xBD", 3);
+        *at += 3;
+    }
+    return 1;
+}
+
+/* A line is JSON whatever was logged. Much of what is logged is JSON itself, full of quotes. */
 static void add_text(struct buf *out, weir_str s)
 {
+    const char *p = s.ptr, *end = s.len ? p + s.len : p;
     buf_add_char(out, '"');
-    for (size_t i = 0; i < s.len;) {
-        size_t start = i;
-        unsigned char c = 0;
-        while (i < s.len && (c = (unsigned char)s.ptr[i]) >= 0x20 && c < 0x80 && c != '"' &&
-               c != '\\')
-            i++;
-        buf_add(out, s.ptr + start, i - start);
-        if (i == s.len)
-            break;
-        size_t size = c >= 0x80 ? character(s.ptr + i, s.len - i) : 0;
-        if (size)
-            buf_add(out, s.ptr + i, size);
-        else if (c < 0x80)
-            add_escaped(out, c);
-        else
-            buf_add_text(out, "\xEF\xBF\xBD");
-        i += size ? size : 1;
+    while (p < end) {
+        const char *limit = end - p > PIECE ? p + PIECE : end;
+        char *start = buf_room(out, (size_t)(limit - p) * GROWTH + 4), *at = start;
+        while (p < limit) {
+            const char *stop = scan_plain(p, limit);
+            memcpy(at, p, (size_t)(stop - p));
+            at += stop - p;
+            p = stop;
+            if (p < limit)
+                p += put_other(&at, p, (size_t)(end - p));
+        }
+        out->len += (size_t)(at - start);
     }
     buf_add_char(out, '"');
+}
+
+static void add_number(struct buf *out, const char *key, int64_t n)
+{
+    buf_add_text(out, key);
+    if (n < 0)
+        buf_add_char(out, '-');
+    buf_add_u64(out, n < 0 ? 0 - (uint64_t)n : (uint64_t)n);
 }
 
 void logstore_file_add_line(struct buf *out, const struct logstore_line *line, bool has_text)
 {
-    buf_print(out, "{\"t\":%lld,\"i\":%lld,\"s\":", (long long)line->time_ms,
-              (long long)line->arrived_ms);
+    add_number(out, "{\"t\":", line->time_ms);
+    add_number(out, ",\"i\":", line->arrived_ms);
+    buf_add_text(out, ",\"s\":");
     add_text(out, line->stream);
     if (has_text) {
         buf_add_text(out, ",\"m\":");

@@ -329,26 +329,38 @@ bool json_same_text(weir_str raw, weir_str plain)
     return q == stop;
 }
 
-void json_quote(struct buf *out, weir_str text)
+static char *put_escaped(char *at, char c)
 {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt", hex[] = "0123456789abcdef";
+    const char *found = c ? strchr(from, c) : NULL;
+    const char code[] = {'\\',       found ? to[found - from] : 'u', '0', '0', hex[c >> 4 & 15],
+                         hex[c & 15]};
+    size_t n = found ? 2 : sizeof code;
+    memcpy(at, code, n);
+    return at + n;
+}
+
+/* A byte becomes at most six; room is made by the piece, so that a long text does not take six times
+ * its size at once. */
+void json_quote(struct buf *out, weir_str text)
+{
+    enum { GROWTH = 6, PIECE = 4096 };
     const char *p = text.ptr, *end = text.len ? p + text.len : p;
-    (void)buf_room(out, text.len + 2);
     buf_add_char(out, '"');
     while (p < end) {
-        const char *stop = scan_plain(p, end);
-        while (stop < end && (signed char)*stop < 0)
-            stop = scan_plain(stop + 1, end);
-        buf_add(out, p, (size_t)(stop - p));
-        if (stop < end) {
-            const char *found = *stop ? strchr(from, *stop) : NULL;
-            char code[] = {'\\', 'u', '0', '0', hex[*stop >> 4 & 15], hex[*stop & 15]};
-            if (found)
-                code[1] = to[found - from];
-            buf_add(out, code, found ? 2 : sizeof code);
-            stop++;
+        const char *limit = end - p > PIECE ? p + PIECE : end;
+        char *start = buf_room(out, (size_t)(limit - p) * GROWTH), *at = start;
+        while (p < limit) {
+            const char *stop = scan_plain(p, limit);
+            while (stop < limit && (signed char)*stop < 0)
+                stop = scan_plain(stop + 1, limit);
+            memcpy(at, p, (size_t)(stop - p));
+            at += stop - p;
+            p = stop;
+            if (p < limit)
+                at = put_escaped(at, *p++);
         }
-        p = stop;
+        out->len += (size_t)(at - start);
     }
     buf_add_char(out, '"');
 }

@@ -103,7 +103,9 @@ void envelope_write(const struct match_env *env, const weir_event *ev, enum enve
 void match_envelope(const struct match_env *env, const weir_event *ev, struct buf *out)
 {
     for (int i = 0; i < ENVELOPE_MEMBERS; i++) {
-        buf_print(out, "%c\"%s\":", i ? ',' : '{', envelope_names[i]);
+        buf_add(out, i ? ",\"" : "{\"", 2);
+        buf_add_text(out, envelope_names[i]);
+        buf_add(out, "\":", 2);
         envelope_write(env, ev, (enum envelope_member)i, out);
     }
     buf_add_char(out, '}');

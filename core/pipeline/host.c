@@ -356,22 +356,31 @@ static weir_str scratch_text(struct lane *l, const char *text, size_t n)
     return (weir_str){arena_copy(&l->scratch, text, n), n};
 }
 
+enum { TRACEPARENT_BYTES = 55 };
+
+static char *put_hex(char *at, const uint8_t *bytes, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        *at++ = digits[bytes[i] >> 4];
+        *at++ = digits[bytes[i] & 15];
+    }
+    return at;
+}
+
 static weir_str get_traceparent(struct lane *l, const weir_trace *t)
 {
     static const weir_trace none;
-    struct buf text = {0};
+    char text[TRACEPARENT_BYTES], *at = text;
     if (memcmp(t, &none, sizeof none) == 0)
         return (weir_str){0};
-    buf_add_text(&text, "00-");
-    for (size_t i = 0; i < sizeof t->trace; i++)
-        buf_print(&text, "%02x", t->trace[i]);
-    buf_add_char(&text, '-');
-    for (size_t i = 0; i < sizeof t->span; i++)
-        buf_print(&text, "%02x", t->span[i]);
-    buf_print(&text, "-%02x", t->flags);
-    weir_str copy = scratch_text(l, text.ptr, text.len);
-    buf_fini(&text);
-    return copy;
+    memcpy(at, "00-", 3);
+    at = put_hex(at + 3, t->trace, sizeof t->trace);
+    *at++ = '-';
+    at = put_hex(at, t->span, sizeof t->span);
+    *at++ = '-';
+    (void)put_hex(at, &t->flags, 1);
+    return scratch_text(l, text, sizeof text);
 }
 
 static weir_str get_envelope(struct lane *l, const weir_event *ev, const char *name)
@@ -435,7 +444,8 @@ static weir_status set_traceparent(weir_event *ev, weir_str v)
 {
     static const weir_trace none;
     weir_trace t = {0};
-    bool ok = v.len == 55 && memcmp(v.ptr, "00-", 3) == 0 && v.ptr[35] == '-' && v.ptr[52] == '-';
+    bool ok = v.len == TRACEPARENT_BYTES && memcmp(v.ptr, "00-", 3) == 0 && v.ptr[35] == '-' &&
+              v.ptr[52] == '-';
     ok = ok && parse_hex((weir_str){v.ptr + 3, 32}, t.trace, 16) &&
          parse_hex((weir_str){v.ptr + 36, 16}, t.span, 8) &&
          parse_hex((weir_str){v.ptr + 53, 2}, &t.flags, 1);

@@ -28,7 +28,9 @@ missed = []
 
 BODY = json.dumps({"name": "Jane Smith", "email": "jane.smith@enterprise.com",
                    "company": "Enterprise Incorporated", "phone": "+1 555 0100 200", "age": 42,
-                   "note": "x" * 140}).encode()
+                   "newsletter": True, "tags": ["early", "gold"],
+                   "address": {"street": "1 Long Street of the Town", "city": "Springfield",
+                               "postal_code": "12345", "country": "US"}}).encode()
 
 
 def row(label, value, target="", met=None):
