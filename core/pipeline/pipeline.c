@@ -215,7 +215,7 @@ static void on_journal_wake(void *user)
     atomic_store_explicit(&w->is_commit_due, true, memory_order_release);
     if (worker_current() == w)
         worker_again(w);
-    else
+    else if (!atomic_exchange(&w->is_wake_posted, true)) /* it may still be on its way */
         loop_post(w->loop, &w->journal_wake);
 }
 
@@ -233,9 +233,10 @@ static void on_begin(struct loop_task *t)
     }
 }
 
-static void on_nothing(struct loop_task *t)
+static void on_woken(struct loop_task *t)
 {
-    (void)t->user; /* it only ends the sleep: the round commits */
+    struct worker *w = t->user;
+    atomic_store(&w->is_wake_posted, false); /* the round commits */
 }
 
 static void count_sources(struct pipeline *p)
@@ -256,7 +257,7 @@ int pipeline_start(struct pipeline *p, struct error *e)
         return -1;
     p->is_inline = p->worker_count == 1;
     if (p->is_inline) {
-        p->workers[0]->journal_wake = (struct loop_task){.fn = on_nothing, .user = p->workers[0]};
+        p->workers[0]->journal_wake = (struct loop_task){.fn = on_woken, .user = p->workers[0]};
         journal_set_wake(p->journal, on_journal_wake, p->workers[0]);
         atomic_store(&p->workers[0]->is_commit_due, true); /* what starting has put */
     } else if (journal_start_thread(p->journal, e) < 0) {

@@ -36,7 +36,7 @@ struct worker {
     struct loop_task again; /* keeps the loop from sleeping while work is left */
     bool is_again_posted;
     struct loop_task begin, drain, stop, journal_wake;
-    _Atomic bool is_drain_posted, is_commit_due;
+    _Atomic bool is_drain_posted, is_commit_due, is_wake_posted;
     unsigned gather_rounds; /* the commit was put off so often */
 
     struct lane *lanes_due, **lanes_due_end; /* to be pulled or ticked */
