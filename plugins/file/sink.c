@@ -16,6 +16,7 @@ struct sink {
     int format;
     bool sync, make_folders;
     const weir_shapes *shapes;
+    weir_services pipeline;
     int fd;
     dev_t device; /* of the open file, to see that it was moved away */
     ino_t inode;
@@ -92,6 +93,7 @@ static void sink_close(struct sink *k)
 static weir_status sink_start(void *self, const weir_host *h)
 {
     struct sink *k = self;
+    k->path = file_place(h, &k->pipeline, k->path);
     weir_status s = k->make_folders ? make_folders(k, h) : WEIR_OK;
     if (s == WEIR_OK)
         s = sink_open(k, h);
@@ -206,9 +208,11 @@ static weir_status sink_write(void *self, const weir_host *h, const weir_batch *
 
 static const weir_option options[] = {
     WEIR_NEED(struct sink, shapes, WEIR_SHAPE),
-    WEIR_OPTION(struct sink, path, .required = true,
-                .help = "The file; relative to where weir was started. It is reopened when it was "
-                        "moved away, so logrotate needs no signal."),
+    WEIR_NEED(struct sink, pipeline, WEIR_PIPELINE),
+    WEIR_OPTION(
+        struct sink, path, .required = true,
+        .help = "The file; a relative path starts at the pipeline file's folder. It is reopened "
+                "when it was moved away, so logrotate needs no signal."),
     WEIR_OPTION(struct sink, format, .choices = "body|envelope", .preset = "body",
                 .help = "A line is the body alone, or the event as EventBridge's JSON."),
     WEIR_OPTION(struct sink, sync,

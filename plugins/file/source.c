@@ -33,6 +33,7 @@ struct source {
     weir_size line_max;
     weir_duration poll;
     const weir_jsons *json;
+    weir_services pipeline;
     char position_path[PATH_MAX];
     int fd;
     ino_t inode;
@@ -115,6 +116,9 @@ static weir_status source_start(void *self, const weir_host *h)
 {
     struct source *f = self;
     struct stat is = {0};
+    f->path = file_place(h, &f->pipeline, f->path);
+    if (f->position)
+        f->position = file_place(h, &f->pipeline, f->position);
     int n = f->position
                 ? snprintf(f->position_path, sizeof f->position_path, "%s", f->position)
                 : snprintf(f->position_path, sizeof f->position_path, "%s.position", f->path);
@@ -382,9 +386,11 @@ static weir_status source_tick(void *self, const weir_host *h, uint32_t id, weir
 
 static const weir_option options[] = {
     WEIR_NEED(struct source, json, WEIR_JSON),
-    WEIR_OPTION(struct source, path, .required = true,
-                .help = "A file with one JSON text a line. Lines that are none are counted, logged "
-                        "and skipped."),
+    WEIR_NEED(struct source, pipeline, WEIR_PIPELINE),
+    WEIR_OPTION(
+        struct source, path, .required = true,
+        .help = "A file with one JSON text a line; a relative path starts at the pipeline file's "
+                "folder. Lines that are none are counted, logged and skipped."),
     WEIR_OPTION(struct source, follow,
                 .help = "Waits for more lines at the end, in place of ending; follows the path "
                         "when the file is replaced."),
