@@ -280,16 +280,18 @@ static const char *unescape(const char *p, const char *end, char *out, size_t *n
     return end - p < 2 ? end : p + 2;
 }
 
+/* A key comes without quotes, and blanks at its ends are its own; it cannot hold a bare quote. */
 static weir_str inside(weir_str value)
 {
-    if (value.len >= 2 && value.ptr[0] == '"')
-        return span(value.ptr + 1, value.ptr + value.len - 1);
+    weir_str text = json_trim(value);
+    if (text.len >= 2 && text.ptr[0] == '"')
+        return span(text.ptr + 1, text.ptr + text.len - 1);
     return value;
 }
 
 weir_str json_unquote(weir_str value, struct arena *a)
 {
-    value = inside(json_trim(value));
+    value = inside(value);
     const char *slash = value.len ? memchr(value.ptr, '\\', value.len) : NULL;
     if (!slash)
         return value;

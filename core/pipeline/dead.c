@@ -174,14 +174,3 @@ void dead_letter(struct inlet *in, struct entry *e, const char *why)
     buf_fini(&head);
     block_unref(b);
 }
-
-void dead_letter_event(struct stage *s, struct worker *w, struct event *ev, weir_status error,
-                       const char *why)
-{
-    struct entry e = {.ev = ev, .slot = ev->slot, .sequence = NO_SEQUENCE, .error = error};
-    e.attempts = ev->attempts + 1;
-    e.first_ns = ev->first_failed_ns ? ev->first_failed_ns : worker_now(w);
-    block_ref(ev->block);
-    atomic_fetch_add_explicit(&s->inlet->in_memory, 1, memory_order_relaxed);
-    dead_letter(s->inlet, &e, why);
-}

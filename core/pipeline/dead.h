@@ -9,7 +9,4 @@ struct dead_letters *dead_letters_open(struct pipeline *p, struct error *e);
 void dead_letters_free(struct dead_letters *d);
 /* The entry's branch ends once the letter is on disk; in the same unit its record is acknowledged. */
 void dead_letter(struct inlet *in, struct entry *e, const char *why);
-/* An event that has no inlet's entry: one branch comes along. */
-void dead_letter_event(struct stage *s, struct worker *w, struct event *ev, weir_status error,
-                       const char *why);
 uint64_t dead_letters_waiting(const struct pipeline *p);

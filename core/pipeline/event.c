@@ -184,6 +184,24 @@ struct event *event_copy(struct block *b, const struct event *from)
     return ev;
 }
 
+struct event *event_own(struct block *b, const struct event *from)
+{
+    struct event *ev = shell(b);
+    struct event *next = ev->next_in_block;
+    *ev = (struct event){.pub = from->pub, .block = b, .next_in_block = next};
+    (void)payload_ref(ev->pub.body);
+    ev->pub.source = block_text(b, from->pub.source);
+    ev->pub.type = block_text(b, from->pub.type);
+    ev->pub.key = block_text(b, from->pub.key);
+    weir_attr *items = block_take(b, (from->pub.attrs.count + 1) * sizeof *items);
+    for (size_t i = 0; i < from->pub.attrs.count; i++) {
+        items[i].key = block_text(b, from->pub.attrs.items[i].key);
+        items[i].value = block_text(b, from->pub.attrs.items[i].value);
+    }
+    ev->pub.attrs.items = items;
+    return ev;
+}
+
 void event_add_port(struct event *ev, uint32_t port)
 {
     enum { FEW = sizeof ev->few_ports / sizeof *ev->few_ports };

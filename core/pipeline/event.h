@@ -44,6 +44,7 @@ weir_str block_text(struct block *b, weir_str s);
 
 struct event *event_new(struct block *b, weir_payload *take);        /* all else zero */
 struct event *event_copy(struct block *b, const struct event *from); /* shares body and strings */
+struct event *event_own(struct block *b, const struct event *from);  /* shares the body alone */
 void event_add_port(struct event *ev, uint32_t port);
 
 /* Block pools, one per worker. */

@@ -743,7 +743,9 @@ void inlet_done(struct inlet *in, struct batch *b, weir_status s, const char *wh
 void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried)
 {
     if (!is_to_be_retried) {
-        commit_ack(in->worker, in->stream, sequence, 1);
+        struct worker *w =
+            worker_current(); /* a copy that came too late ends on the worker it is of */
+        commit_ack(w ? w : in->worker, in->stream, sequence, 1);
         return;
     }
     MEM_PUSH(in->redo, in->redo_count, in->redo_cap) = sequence;

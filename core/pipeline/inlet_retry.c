@@ -152,17 +152,52 @@ void inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *w
     dead_letter(in, e, why);
 }
 
-void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_status s,
-                const char *why)
+struct failing { /* on its way to the inlet's worker */
+    struct loop_task task;
+    struct inlet *inlet;
+    struct event *ev;
+    weir_status status;
+    char *why;
+};
+
+static void fail_here(struct inlet *in, struct event *ev, weir_status s, const char *why)
 {
     struct entry e = {.ev = ev, .slot = ev->slot, .sequence = NO_SEQUENCE};
     e.attempts = ev->attempts;
     e.first_ns = ev->first_failed_ns;
     block_ref(ev->block);
-    atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
     inlet_judge(in, &e, s, why);
     ev->attempts = e.attempts;
     ev->first_failed_ns = e.first_ns;
     if (in->stage->role == ROLE_TRANSFORM && s == WEIR_E_RETRY && in->is_durable)
-        park_event(w, in, ev);
+        park_event(in->worker, in, ev);
+    block_unref(ev->block);
+}
+
+static void on_failing(struct loop_task *t)
+{
+    struct failing *f = t->user;
+    fail_here(f->inlet, f->ev, f->status, f->why);
+    mem_free(f->why);
+    mem_free(f);
+}
+
+/* The next attempt gets a shell of its own: this one is marked, and others may read it still. */
+void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_status s,
+                const char *why)
+{
+    struct event *own = event_own(block_new(w), ev);
+    own->slot = ev->slot;
+    own->attempts = ev->attempts;
+    own->first_failed_ns = ev->first_failed_ns;
+    atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
+    park_move(ev, own);
+    if (w == in->worker) {
+        fail_here(in, own, s, why);
+        return;
+    }
+    struct failing *f = MEM_NEW(struct failing);
+    *f = (struct failing){.inlet = in, .ev = own, .status = s, .why = why ? mem_text(why) : NULL};
+    f->task = (struct loop_task){.fn = on_failing, .user = f};
+    park_then(own, in->worker->loop, &f->task);
 }

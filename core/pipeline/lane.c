@@ -10,7 +10,7 @@
 #include "pipeline/trace.h"
 
 #define MS INT64_C(1000000)
-enum { OPEN_MAX = 1 << 16 };
+enum { OPEN_MAX = 1 << 16, TURN_EVENTS = 512 };
 
 static void on_wake(struct loop_task *t)
 {
@@ -160,38 +160,52 @@ static void pull_failed(struct lane *l, weir_status s)
     loop_timer_set(l->worker->loop, &l->pause, s == WEIR_E_RETRY ? 1000 * MS : 10000 * MS);
 }
 
-static void pull(struct lane *l, bool is_tick)
+/* One call of pull: what it answered, and how many events it brought. */
+static weir_status pull_once(struct lane *l, size_t *events)
 {
-    const weir_component *c = l->stage->component;
-    if (l->is_ended || l->is_pulling)
-        return;
-    if (!lane_may_run(l)) {
-        if (!loop_timer_is_set(&l->pause))
-            loop_timer_set(l->worker->loop, &l->pause, 2 * MS);
-        return;
-    }
     struct block *block = block_new(l->worker);
     struct batch *out = batch_with_block(l->worker, block);
     block_unref(block);
     l->is_pulling = true;
     lane_enter(l, NULL, out);
-    weir_status s = is_tick ? c->tick(l->stage->self, &l->host, 0, &out->pub)
-                            : c->pull(l->stage->self, &l->host, &out->pub);
+    weir_status s = l->stage->component->pull(l->stage->self, &l->host, &out->pub);
     if (l->is_short)
         s = WEIR_E_RETRY;
     lane_leave(l);
     l->is_pulling = false;
-    if (s >= WEIR_OK && out->pub.count) {
-        birth(l, out);
-        route_batch(l->stage, l->worker, out);
-    } else {
+    if (s < WEIR_OK || !out->pub.count) {
         batch_free(out);
+        return s;
+    }
+    *events += out->pub.count;
+    birth(l, out);
+    route_batch(l->stage, l->worker, out);
+    return s;
+}
+
+/* A turn of a source: small batches (a queue gives ten messages at a time) share one. */
+static void pull(struct lane *l)
+{
+    size_t events = 0;
+    weir_status s = WEIR_OK;
+    if (l->is_ended || l->is_pulling)
+        return;
+    while (s == WEIR_OK && events < TURN_EVENTS) {
+        size_t before = events;
+        if (!lane_may_run(l)) {
+            if (!loop_timer_is_set(&l->pause))
+                loop_timer_set(l->worker->loop, &l->pause, 2 * MS);
+            return;
+        }
+        s = pull_once(l, &events);
+        if (events == before)
+            break;
     }
     if (s == WEIR_END)
         source_ended(l);
     else if (s < WEIR_OK)
         pull_failed(l, s);
-    else if (s == WEIR_OK && !is_tick)
+    else if (s == WEIR_OK)
         worker_due(l);
 }
 
@@ -229,7 +243,7 @@ void lane_run(struct lane *l)
     bool is_tick_due = l->is_tick_due;
     l->is_tick_due = false;
     if (l->stage->role == ROLE_SOURCE)
-        pull(l, false);
+        pull(l);
     else if (is_tick_due)
         tick(l, 0);
 }

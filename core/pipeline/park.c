@@ -13,6 +13,8 @@ struct park {
     uint64_t sequence;
     bool is_over;      /* the event is not kept any more */
     bool is_abandoned; /* the runner stops */
+    struct loop *then_loop;
+    struct loop_task *then; /* NULL: nobody waits for it */
 };
 
 struct record_slot {
@@ -72,6 +74,27 @@ void park_end(struct event *ev)
     ev->park = NULL;
 }
 
+void park_move(struct event *from, struct event *to)
+{
+    if (!from->park)
+        return;
+    to->park = from->park;
+    from->park = NULL;
+    block_ref(to->block);
+    to->park->ev = to;
+    block_unref(from->block);
+}
+
+void park_then(struct event *ev, struct loop *loop, struct loop_task *task)
+{
+    if (!ev->park) {
+        loop_post(loop, task);
+        return;
+    }
+    ev->park->then_loop = loop;
+    ev->park->then = task;
+}
+
 void park_abandon(struct event *ev)
 {
     ev->park->is_abandoned = true;
@@ -100,6 +123,8 @@ void park_synced(struct park *p, weir_status s)
     }
     if (!p->is_over && !p->is_abandoned)
         ev->park = NULL;
+    if (p->then)
+        loop_post(p->then_loop, p->then);
     block_unref(ev->block);
     mem_free(p);
 }

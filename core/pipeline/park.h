@@ -7,6 +7,11 @@
 void park_event(struct worker *w, struct inlet *inlet, struct event *ev);
 /* The event's work is over (it was passed on, marked, ended): its copy may go. */
 void park_end(struct event *ev);
+/* Another shell of the same event is what the stage will get. */
+void park_move(struct event *from, struct event *to);
+/* Posts the task once the event's copy is not on its way to the disk any more: then another worker may
+ * have the event. */
+void park_then(struct event *ev, struct loop *loop, struct loop_task *task);
 /* The runner stops: the copy answers for the event, once it is on disk. */
 void park_abandon(struct event *ev);
 void park_set_sequence(struct park *p, uint64_t sequence); /* on the journal's driver */

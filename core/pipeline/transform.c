@@ -1,7 +1,6 @@
 /* pipeline/transform.c: calls of transforms, and the accounting for every event that they were given. */
 #include "base/log.h"
 #include "base/mem.h"
-#include "pipeline/dead.h"
 #include "pipeline/lane.h"
 #include "pipeline/park.h"
 #include "pipeline/pipeline.h"
@@ -135,8 +134,8 @@ static int64_t end_inputs(struct lane *l, struct batch *in, bool has_heirs)
             consumed++;
             continue;
         }
-        dead_letter_event(l->stage, l->worker, ev, WEIR_E_REJECT,
-                          "lost: the plugin returned OK and had not passed, marked or kept it");
+        end_failed(l, ev, WEIR_E_REJECT,
+                   "lost: the plugin returned OK and had not passed, marked or kept it");
     }
     return consumed;
 }

@@ -235,10 +235,9 @@ class Runner:
         return self.log
 
     def kill(self):
-        if self.process.poll() is None:
+        if self.output is None:
             self.process.kill()
-        self.process.communicate()
-        no_report(self.log)
+            self.wait()
 
 
 class Stub:

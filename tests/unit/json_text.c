@@ -220,6 +220,10 @@ START_TEST(quotes)
     is_text(json_unquote(weir_text("\"plain\""), &a), "plain");
     is_text(json_unquote(weir_text("a\\n\\u00e4\\ud83d\\ude00\\/"), &a),
             "a\n\xc3\xa4\xf0\x9f\x98\x80/");
+    is_text(json_unquote(weir_text(" \"a \" "), &a), "a ");
+    is_text(json_unquote(weir_text(" a "), &a), " a ");
+    is_text(json_unquote(weir_text(" \\n "), &a), " \n ");
+    is_text(json_unquote(weir_text(""), &a), "");
     weir_str nul = json_unquote(weir_text("\"\\u0000\""), &a);
     ck_assert_uint_eq(nul.len, 1);
     ck_assert_int_eq(nul.ptr[0], 0);
@@ -246,6 +250,8 @@ START_TEST(equality)
                                           {"0", "-0.0"},
                                           {"12.50", "125E-1"},
                                           {"\"a\"", "\"\\u0061\""},
+                                          {"\" \\u0061 \"", "\" a \""},
+                                          {"{\" \\u0061\":1}", "{\" a\":1}"},
                                           {"{\"a\":1,\"b\":[2]}", "{ \"b\" : [2.0], \"a\" : 1 }"},
                                           {" [ ]", "[]"},
                                           {"null", " null "},
