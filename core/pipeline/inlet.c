@@ -181,12 +181,38 @@ bool inlet_is_durable(const struct inlet *in)
     return in->is_durable;
 }
 
+/* Under the lock. */
 static void post(struct inlet *in)
 {
     if (in->is_posted)
         return;
     in->is_posted = true;
     loop_post(in->worker->loop, &in->task);
+}
+
+void inlet_wake(struct inlet *in)
+{
+    (void)pthread_mutex_lock(&in->lock);
+    post(in);
+    (void)pthread_mutex_unlock(&in->lock);
+}
+
+/* Something arrived. A worker tells another thread when its round ends: woken in the middle it would
+ * find little, and wait for the lock. Under the lock. */
+static void tell(struct inlet *in)
+{
+    struct worker *w = worker_current();
+    if (in->is_posted)
+        return;
+    if (!w || w == in->worker) {
+        post(in);
+        return;
+    }
+    for (size_t i = 0; i < w->to_wake_count; i++)
+        if (w->to_wake[i] == in)
+            return;
+    MEM_PUSH(w->to_wake, w->to_wake_count, w->to_wake_cap) = in;
+    worker_again(w);
 }
 
 void inlet_start(struct inlet *in)
@@ -250,7 +276,7 @@ void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_
         ring_push(&in->arrivals, &e);
         ring_account(in, &e, 1);
     }
-    post(in);
+    tell(in);
     (void)pthread_mutex_unlock(&in->lock);
 }
 
@@ -364,7 +390,7 @@ void inlet_push(struct inlet *in, struct worker *w, struct batch *take)
         ring_push(&in->arrivals, &e);
         ring_account(in, &e, 1);
     }
-    post(in);
+    tell(in);
     (void)pthread_mutex_unlock(&in->lock);
     batch_free(take);
 }
@@ -661,6 +687,7 @@ static size_t judge_flight(struct inlet *in, struct flight *f)
 {
     size_t delivered = 0;
     bool is_traced = in->stage->pipeline->trace != NULL;
+    in->worker->now_wall_ns = clock_wall(in->stage->pipeline->clock);
     for (size_t i = 0; i < f->batch->pub.count; i++) {
         const struct mark *m = f->marks && f->marks[i].is_set ? &f->marks[i] : NULL;
         weir_status s = m ? m->status : f->status;

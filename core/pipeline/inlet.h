@@ -20,6 +20,7 @@ struct worker *inlet_worker(const struct inlet *in);
 bool inlet_is_durable(const struct inlet *in);
 void inlet_start(struct inlet *in); /* its worker's thread: begin to deliver */
 
+void inlet_wake(struct inlet *in); /* any thread: something arrived */
 /* A batch for a sink without a durable buffer: one branch of each slot comes along. Any worker. */
 void inlet_push(struct inlet *in, struct worker *w, struct batch *take);
 /* An event that is in the stream now. On the journal's driver, in order. slot: a branch, or NULL. */

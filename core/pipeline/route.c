@@ -243,9 +243,11 @@ void route_batch(struct stage *from, struct worker *w, struct batch *take)
         return;
     }
     metric_add(from->m.out, take->pub.count);
-    if (from->role != ROLE_SOURCE && w->pipeline->trace)
+    if (from->role != ROLE_SOURCE && w->pipeline->trace) {
+        w->now_wall_ns = clock_wall(w->pipeline->clock);
         for (size_t i = 0; i < take->pub.count; i++)
             trace_add(w, from, take->events[i], TRACE_PASSED, NULL);
+    }
     if (take->has_ports)
         route_by_port(from, w, take);
     else

@@ -118,7 +118,7 @@ void trace_add(struct worker *w, const struct stage *s, const struct event *ev,
     size_t stage = strlen(s->name), more = detail ? strnlen(detail, DETAIL_MAX) : 0;
     struct head h = {.kind = (uint8_t)kind, .stage = (uint8_t)stage, .detail = (uint16_t)more};
     h.length = (uint16_t)(sizeof h + stage + more);
-    h.time_ns = kind == TRACE_ACCEPTED ? worker_now(w) : clock_wall(w->pipeline->clock);
+    h.time_ns = worker_now(w);
     h.id = ev->pub.id;
     char *at = buf_room(&w->trace, h.length);
     memcpy(at, &h, sizeof h);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "pipeline/commit.h"
+#include "pipeline/inlet.h"
 #include "pipeline/lane.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/slot.h"
@@ -99,6 +100,7 @@ void worker_free(struct worker *w)
         w->free_tickets = next;
     }
     block_pool_fini(&w->blocks);
+    mem_free(w->to_wake);
     mem_free(w->by_port);
     mem_free(w->ports_used);
     buf_fini(&w->trace);
@@ -236,6 +238,12 @@ int64_t worker_now(struct worker *w)
 
 enum { GATHER_ROUNDS = 4 };
 
+static void wake_inlets(struct worker *w)
+{
+    while (w->to_wake_count)
+        inlet_wake(w->to_wake[--w->to_wake_count]);
+}
+
 /* Requests that came while this round's were worked on join the same group: one more look costs a
  * system call, a sync costs a hundred. */
 static void commit_or_gather(struct worker *w)
@@ -261,6 +269,7 @@ void worker_round(struct worker *w)
     commit_submit(w);
     if (atomic_load_explicit(&w->is_commit_due, memory_order_acquire))
         commit_or_gather(w);
+    wake_inlets(w);
     if (w->trace.len > TRACE_BYTES)
         trace_flush(w->pipeline->trace, &w->trace);
     else if (w->trace.len && !loop_timer_is_set(&w->trace_timer))

@@ -47,6 +47,9 @@ struct worker {
     struct commit *free_commits;
     int64_t ledger[LEDGER_COLUMNS];
 
+    struct inlet **to_wake; /* of other threads: told when the round ends, once */
+    size_t to_wake_count, to_wake_cap;
+
     struct block_pool blocks;
     struct ticket *free_tickets;
     struct batch *free_batches;
