@@ -335,8 +335,9 @@ static char *put_escaped(char *at, char c)
 {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt", hex[] = "0123456789abcdef";
     const char *found = c ? strchr(from, c) : NULL;
-    const char code[] = {'\\',       found ? to[found - from] : 'u', '0', '0', hex[c >> 4 & 15],
-                         hex[c & 15]};
+    char code[] = {'\\', 'u', '0', '0', hex[c >> 4 & 15], hex[c & 15]};
+    if (found)
+        code[1] = to[found - from];
     size_t n = found ? 2 : sizeof code;
     memcpy(at, code, n);
     return at + n;
