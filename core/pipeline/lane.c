@@ -267,15 +267,10 @@ struct batch *lane_birth_begin(struct lane *l)
 void lane_birth_end(struct lane *l, struct batch *out, weir_status s)
 {
     if (l->stage->role != ROLE_SOURCE) {
-        if (s < WEIR_OK && !out->bound) {
-            for (size_t i = 0; i < out->pub.count; i++)
-                slot_release(out->events[i]->slot, 0);
-            out->pub.count = 0;
-        }
-        transform_finish_out(l, out);
+        transform_finish_out(l, out, l->is_short ? WEIR_E_RETRY : s);
         return;
     }
-    if (s >= WEIR_OK && out->pub.count) {
+    if (s >= WEIR_OK && !l->is_short && out->pub.count) {
         birth(l, out);
         for (size_t i = 0; i < out->pub.count; i++)
             batch_add(l->gather, out->events[i]);

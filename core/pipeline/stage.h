@@ -78,6 +78,6 @@ void transform_run(struct lane *l, struct batch *take);
 void transform_mark(struct lane *l, struct event *ev, weir_status s, const char *why);
 void transform_end_kept(struct lane *l, struct batch *kept, weir_status s);
 void transform_abandon_kept(struct lane *l, struct batch *kept); /* the runner stops */
-void transform_finish_out(struct lane *l, struct batch *out);
+void transform_finish_out(struct lane *l, struct batch *out, weir_status s);
 /* Ends every branch of a batch and frees it. */
 void batch_end(struct worker *w, struct stage *s, struct batch *take, uint32_t slot_flag);

@@ -17,14 +17,28 @@ static struct event *own_shell(struct block *b, struct event *ev)
 {
     struct event *copy = event_copy(b, ev);
     copy->slot = ev->slot;
+    copy->attempts = ev->attempts;
+    copy->first_failed_ns = ev->first_failed_ns;
+    park_move(ev, copy);
     return copy;
+}
+
+/* Shells may be written to where nobody else reads them and their memory is this worker's. */
+static bool is_own(const struct worker *w, const struct batch *b)
+{
+    bool is_own = !b->is_shared && block_owner(b->block) == w;
+    for (size_t i = 0; i < b->pub.count && is_own; i++)
+        is_own = block_owner(b->events[i]->block) == w;
+    return is_own;
 }
 
 static struct batch *own_batch(struct worker *w, struct batch *take)
 {
-    if (!take->is_shared) {
-        for (size_t i = 0; i < take->pub.count; i++)
+    if (is_own(w, take)) {
+        for (size_t i = 0; i < take->pub.count; i++) {
             take->events[i]->port_count = 0;
+            take->events[i]->is_passed = 0;
+        }
         return take;
     }
     struct block *block = block_new(w);
@@ -81,6 +95,7 @@ static void run_events(struct lane *l, struct batch *b)
             if (ev->park)
                 park_end(ev);
             ev->attempts = 0;
+            ev->first_failed_ns = 0;
             b->has_ports |= ev->port_count > 0;
             b->events[kept++] = ev;
             continue;
@@ -93,19 +108,12 @@ static void run_events(struct lane *l, struct batch *b)
     route_batch(l->stage, l->worker, b);
 }
 
-static void discard(struct batch *out)
-{
-    for (size_t i = 0; i < out->pub.count; i++)
-        slot_release(out->events[i]->slot, 0);
-    out->pub.count = 0;
-}
-
 /* What was added descends from all unmarked events of the batches. */
-static void adopt(struct batch *out, struct batch *parents, bool is_list)
+static void adopt(struct batch *out, struct batch *parents)
 {
     size_t n = 0, cap = 0, orphans = 0;
     struct slot **slots = NULL;
-    for (struct batch *b = parents; b; b = is_list ? b->next_bound : NULL)
+    for (struct batch *b = parents; b; b = b->next_bound)
         for (size_t i = 0; i < b->pub.count; i++)
             if (!b->events[i]->is_marked)
                 MEM_PUSH(slots, n, cap) = b->events[i]->slot;
@@ -177,6 +185,33 @@ static void unkeep(struct lane *l, struct batch *kept)
     batch_free(kept);
 }
 
+static int64_t end_bound(struct lane *l, struct batch *out, bool has_heirs)
+{
+    int64_t consumed = 0;
+    while (out->bound) {
+        struct batch *kept = out->bound;
+        out->bound = kept->next_bound;
+        consumed += end_inputs(l, kept, has_heirs);
+        unkeep(l, kept);
+    }
+    return consumed;
+}
+
+/* What was added and passed is thrown away; what was bound to it is tried again. */
+static void discard(struct lane *l, struct batch *out)
+{
+    for (size_t i = 0; i < out->pub.count; i++)
+        slot_release(out->events[i]->slot, 0);
+    out->pub.count = 0;
+    out->has_orphans = false;
+    while (out->bound) {
+        struct batch *kept = out->bound;
+        out->bound = kept->next_bound;
+        end_all(l, kept, WEIR_E_RETRY, l->is_short ? "out of memory" : why_of(l));
+        unkeep(l, kept);
+    }
+}
+
 static void run_batch(struct lane *l, struct batch *in)
 {
     struct worker *w = l->worker;
@@ -187,12 +222,14 @@ static void run_batch(struct lane *l, struct batch *in)
     in->lane = l;
     lane_enter(l, in, out);
     weir_status s = l->stage->component->batch(l->stage->self, &l->host, &in->pub, &out->pub);
-    if (l->is_short)
-        s = WEIR_E_RETRY;
     lane_leave(l);
+    if (l->is_short && s == WEIR_PENDING)
+        discard(l, out);
+    else if (l->is_short)
+        s = WEIR_E_RETRY;
     if (s == WEIR_PENDING) {
         keep(l, in);
-        transform_finish_out(l, out);
+        transform_finish_out(l, out, WEIR_OK);
         if (in->is_done)
             transform_end_kept(l, in, in->done_status);
         return;
@@ -200,11 +237,13 @@ static void run_batch(struct lane *l, struct batch *in)
     if (s == WEIR_OK) {
         bool has_heirs = out->has_orphans;
         int64_t made = (int64_t)out->pub.count;
+        in->next_bound = out->bound;
         if (has_heirs)
-            adopt(out, in, false);
-        worker_count(w, LEDGER_COPIED, made - end_inputs(l, in, has_heirs));
+            adopt(out, in);
+        made -= end_inputs(l, in, has_heirs) + end_bound(l, out, has_heirs);
+        worker_count(w, LEDGER_COPIED, made);
     } else {
-        discard(out);
+        discard(l, out);
         end_all(l, in, s, why_of(l));
     }
     batch_free(in);
@@ -253,18 +292,15 @@ void transform_abandon_kept(struct lane *l, struct batch *kept)
 }
 
 /* After a callback that filled `out` outside of batch: what was bound settles as it does. */
-void transform_finish_out(struct lane *l, struct batch *out)
+void transform_finish_out(struct lane *l, struct batch *out, weir_status s)
 {
+    if (s < WEIR_OK)
+        discard(l, out);
     bool has_heirs = out->has_orphans && out->bound;
     int64_t made = (int64_t)out->pub.count;
     if (has_heirs)
-        adopt(out, out->bound, true);
-    while (out->bound) {
-        struct batch *kept = out->bound;
-        out->bound = kept->next_bound;
-        made -= end_inputs(l, kept, has_heirs);
-        unkeep(l, kept);
-    }
+        adopt(out, out->bound);
+    made -= end_bound(l, out, has_heirs);
     worker_count(l->worker, LEDGER_COPIED, made);
     route_batch(l->stage, l->worker, out);
 }
