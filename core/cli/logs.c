@@ -50,8 +50,9 @@ static void print_line(const struct options *o, const struct logstore_line *line
     char time[CLOCK_TEXT_BYTES];
     (void)clock_format(line->time_ms * 1000000, 3, time);
     if (!o->json) {
-        (void)printf("%s %.*s %.*s\n", time, (int)line->stream.len, line->stream.ptr,
-                     (int)line->text.len, line->text.ptr);
+        (void)printf("%s %.*s ", time, (int)line->stream.len, line->stream.ptr);
+        (void)fwrite(line->text.ptr, 1, line->text.len, stdout); /* it may hold NUL */
+        (void)putchar('\n');
         return;
     }
     struct buf text = {0};

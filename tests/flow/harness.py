@@ -50,11 +50,11 @@ def no_report(text):
     return text
 
 
-def weir(*args, env=None, cwd=None, stdin=None, before=()):
+def weir(*args, env=None, cwd=None, before=()):
     """Runs one command to its end. `before`: a command that runs it, such as setpriv."""
     done = subprocess.run([*before, WEIR, *args], cwd=cwd or ROOT, env=env or environment(),
-                          input=stdin, capture_output=True, text=True, timeout=PATIENCE * 2,
-                          stdin=subprocess.DEVNULL if stdin is None else None, check=False)
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                          timeout=PATIENCE * 2, check=False)
     no_report(done.stderr)
     return done
 

@@ -1,0 +1,254 @@
+"""bad_config.py: what is wrong with a pipeline is said before anything starts: place, cause, remedy, exit code."""
+import os
+import socket
+
+from harness import Case, environment, is_listening, main, raise_major, weir
+
+USAGE, NOT_AVAILABLE, IO, PERMISSION, CONFIG = 64, 69, 74, 77, 78
+GOOD = """data_dir: data
+admin: { listen: "off" }
+sources:
+  numbers: { plugin: generator, count: 1 }
+sinks:
+  out: { plugin: "null", inputs: [numbers] }
+"""
+
+
+class Bad(Case):
+    def setUp(self):
+        super().setUp()
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+
+    def pipeline(self, text):
+        return self.write("pipeline.yaml", text.replace("PORT", str(self.port)))
+
+    def refused(self, text, *expected, code=CONFIG, at=None, env=None, both=True):
+        """`weir run` and `weir validate` refuse the pipeline with the code and all the texts; nothing starts."""
+        path = self.pipeline(text)
+        before = sorted(os.listdir(self.folder))
+        for command in ("run", "validate") if both else ("run",):
+            done = weir(command, path, env=env)
+            self.assertEqual(done.returncode, code, (command, done))
+            for part in expected:
+                self.assertIn(part, done.stderr, command)
+            if at:
+                self.assertIn(f"pipeline.yaml:{at}", done.stderr, command)
+                self.assertIn("^", done.stderr)
+            self.assertNotIn("is running", done.stderr)
+            self.assertFalse(is_listening(self.port))
+        if both:
+            self.assertEqual(sorted(os.listdir(self.folder)), before, "nothing was made")
+        return done.stderr
+
+    # ---- the file ----
+
+    def test_good_one(self):
+        self.assertEqual(weir("validate", self.pipeline(GOOD)).returncode, 0)
+        self.assertEqual(weir("run", self.pipeline(GOOD)).returncode, 0)
+
+    def test_missing_file(self):
+        for command in ("run", "validate", "graph"):
+            done = weir(command, self.path("nothing.yaml"))
+            self.assertIn(done.returncode, (66, CONFIG), done)
+            self.assertIn("nothing.yaml", done.stderr)
+            self.assertIn("No such file", done.stderr)
+
+    def test_no_yaml(self):
+        self.refused(GOOD + "  bad: [1, 2\n", "from line 7")
+        self.refused("", "no sources", "no sinks")
+        self.refused("- a\n- b\n", "pipeline.yaml:1:1")
+        self.refused(GOOD + "\tx: 1\n", "pipeline.yaml:7:")
+
+    def test_typo_in_a_key(self):
+        self.refused(GOOD.replace("count: 1", "cuont: 1"), "cuont", "count", at="4:33")
+        self.refused(GOOD.replace("sinks:", "sink:"), "sink", "sinks", at="5:1")
+        self.refused(GOOD.replace("inputs:", "input:"), "inputs", at="6:")
+
+    def test_all_errors_at_once(self):
+        text = self.refused(GOOD.replace("count: 1", "count: many, rat: 2").replace("[numbers]", "[nubmers]"))
+        for part in ("pipeline.yaml:4:40", "many", "rat", "rate", "pipeline.yaml:6:", "nubmers", "numbers"):
+            self.assertIn(part, text)
+
+    def test_doubled_key(self):
+        self.refused(GOOD.replace("count: 1", "count: 1, count: 2"), "count", at="4:43")
+
+    # ---- values ----
+
+    def test_bad_values(self):
+        for option, expected in (("interval: 30", "30s"), ("interval: 5 parsecs", "parsecs"), ("count: -1", "-1"),
+                                 ("count: 1.5", "1.5"), ("batch_size: 100000", "1024"),
+                                 ("numbered: perhaps", "true"), ("count: [1]", "count")):
+            with self.subTest(option):
+                self.refused(GOOD.replace("count: 1", option), expected, at="4:")
+
+    def test_bad_delivery(self):
+        for option, expected in (("on_failure: explode", "dead_letter"), ("buffer: { max_bytes: 5 }", "5"),
+                                 ("retry: { backof: 1s }", "backoff"), ("buffer: { when_full: burst }", "drop_oldest")):
+            with self.subTest(option):
+                self.refused(GOOD.replace("inputs: [numbers]", f"inputs: [numbers], {option}"), expected, at="6:")
+
+    def test_variables(self):
+        text = GOOD.replace("count: 1", 'count: "${HOW_MANY}"')
+        self.refused(text, "HOW_MANY", at="4:40")
+        path = self.pipeline(text)
+        self.assertEqual(weir("run", path, env=environment(HOW_MANY="2")).returncode, 0)
+        self.refused(text, "HOW_MANY", "several", at="4:40", env=environment(HOW_MANY="several"))
+        self.refused(GOOD.replace("count: 1", 'count: "${file:nothing}"'), "nothing", "No such file", at="4:40")
+
+    def test_secret_is_not_printed(self):
+        text = GOOD.replace('"null"', 'http, url: ftp://x, token: { env: TOKEN }')
+        said = self.refused(text, "http://", at="6:", env=environment(TOKEN="hunter2secret"))
+        self.assertNotIn("hunter2secret", said)
+
+    # ---- the graph ----
+
+    def test_inputs(self):
+        self.refused(GOOD.replace("[numbers]", "[nubmers]"), "nubmers", "numbers", at="6:35")
+        self.refused(GOOD.replace("[numbers]", "[numbers.odd]"), "numbers", "odd", "failed", at="6:43")
+        self.refused(GOOD.replace(", inputs: [numbers]", ""), "inputs", at="6:")
+
+    def test_ring(self):
+        bus = "transforms:\n  a: { plugin: eventbridge, inputs: [b], rules: { r: { pattern: { source: [x] } } } }\n" \
+              "  b: { plugin: eventbridge, inputs: [a.r, numbers], rules: { r: { pattern: { source: [x] } } } }\n"
+        self.refused(GOOD + bus, "a", "b", at="")
+
+    def test_no_stages(self):
+        self.refused("data_dir: data\n", "no sources", "no sinks", "add some")
+
+    # ---- what the file names ----
+
+    def http(self, route):
+        return "data_dir: data\nadmin: { listen: \"off\" }\nsources:\n  api:\n    plugin: http\n" \
+               "    listen: 127.0.0.1:PORT\n    routes:\n      POST /users: { " + route + " }\n" \
+               "sinks:\n  out: { plugin: \"null\", inputs: [api] }\n"
+
+    def test_schema(self):
+        self.refused(self.http("type: T, schema: nothing.json"), "nothing.json", "No such file", at="8:")
+        for content, expected in (("{", "bad.json"), ('{"type":"strin"}', "strin"),
+                                  ('{"properties":{"a":{"minLenght":1}}}', "minLength"),
+                                  ('{"pattern":"("}', "pattern"), ('{"format":"emial"}', "emial"), ("7", "bad.json")):
+            with self.subTest(content):
+                self.write("bad.json", content)
+                self.refused(self.http("type: T, schema: bad.json"), "bad.json", expected, at="8:")
+
+    def test_route(self):
+        self.refused(self.http("type: T").replace("POST /users", "POST users"), "POST", at="8:")
+        self.refused(self.http("type: T").replace("POST /users", "FETCH /users"), "POST, PUT or PATCH", at="8:")
+        self.refused(self.http("source: s"), "type", at="8:")
+
+    def test_pattern(self):
+        for pattern, expected in (("{ source: user }", "source"), ("{ source: [{ prefx: a }] }", "prefx"), ("[]", ""),
+                                  ("{ detail: { n: [{ numeric: ['>'] }] } }", "numeric"), ("{ a: [] }", "")):
+            bus = "transforms:\n  bus:\n    plugin: eventbridge\n    inputs: [numbers]\n    rules:\n" \
+                  f"      r: {{ pattern: {pattern} }}\n"
+            with self.subTest(pattern):
+                self.refused(GOOD + bus, expected, at="12:")
+
+    def test_where(self):
+        where = GOOD.replace("[numbers]", "[{ from: numbers, where: { detail: { n: [{ numerik: ['>', 1] }] } } }]")
+        self.refused(where, "numerik", at="6:")
+
+    def test_function(self):
+        stage = "transforms:\n  f: { plugin: lambda, inputs: [numbers], handler: HANDLER }\n"
+        self.refused(GOOD + stage.replace("HANDLER", "nothing.so"), "nothing.so", "not there", "cc -shared", at="8:")
+        self.write("text.so", "no machine code")
+        self.refused(GOOD + stage.replace("HANDLER", "text.so"), "text.so", at="8:")
+        self.compile("plain.so", "int x;")
+        self.refused(GOOD + stage.replace("HANDLER", "plain.so"), "plain.so", "WEIR_FUNCTION", at="8:")
+
+    def test_aws(self):
+        self.refused("aws: { endpoint: aws }\n" + GOOD, "embedded", at="1:18")
+        self.refused("aws: { endpoint: 'http://127.0.0.1:4566' }\n" + GOOD, "embedded", at="1:18")
+        queue = GOOD.replace('"null"', "sqs, queue: q, endpoint: aws")
+        self.refused(queue, "embedded", at="6:")
+
+    # ---- plugins ----
+
+    def test_missing_plugin(self):
+        self.refused(GOOD.replace("generator", "genrator"), "genrator", "generator", at="4:22")
+        self.refused(GOOD.replace("generator", "stdout"), "stdout", "sink", at="4:22")
+        self.refused(GOOD.replace("generator", "kafka"), "kafka", at="4:22")
+
+    def refused_plugin(self, *expected):
+        text = GOOD.replace("sources:", "plugins: [mine]\nsources:").replace("generator", "mine")
+        self.refused(text, "mine.so", *expected, at="5:")
+        done = weir("plugins", "--plugin-dir", self.path("mine"))
+        self.assertEqual(done.returncode, CONFIG, done)
+        self.assertIn("mine.so", done.stdout + done.stderr)
+
+    def plugin(self, name="mine"):
+        return self.compile(f"mine/{name}.so", f"""
+            #include <weir/plugin.h>
+            static weir_status pull(void *self, const weir_host *h, weir_batch *out) {{ return WEIR_END; }}
+            static const weir_component mine = {{.name = "mine", .version = "1.0", .pull = pull}};
+            WEIR_PLUGIN(&mine);""")
+
+    def test_plugin_of_another_major(self):
+        raise_major(self.plugin())
+        self.refused_plugin("ABI 2.0", "this runner has 1.0", "rebuild")
+
+    def test_good_plugin(self):
+        self.plugin()
+        text = GOOD.replace("sources:", "plugins: [mine]\nsources:").replace("generator, count: 1", "mine")
+        self.assertEqual(weir("run", self.pipeline(text)).returncode, 0)
+
+    def test_no_plugin_at_all(self):
+        self.write("mine/mine.so", "no machine code")
+        self.refused_plugin("ELF")
+        self.compile("mine/mine.so", "int x;")
+        self.refused_plugin("weir_plugin")
+
+    def test_plugin_that_all_may_write(self):
+        os.chmod(self.plugin(), 0o777)
+        self.refused_plugin("writ")
+
+    def test_name_taken_twice(self):
+        self.plugin()
+        self.plugin("other")
+        text = GOOD.replace("sources:", "plugins: [mine]\nsources:").replace("generator, count: 1", "mine")
+        self.refused(text, "mine.so", "other.so", at="5:")
+
+    # ---- the machine ----
+
+    def test_port_in_use(self):
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        port = taken.getsockname()[1]
+        api = self.http("type: T")
+        self.refused(api.replace("PORT", str(port)), str(port), "Address already in use", code=NOT_AVAILABLE, both=False)
+        text = GOOD.replace('"off"', f"127.0.0.1:{port}")
+        self.refused(text, str(port), "Address already in use", code=NOT_AVAILABLE, both=False)
+
+    def test_bad_address(self):
+        self.refused(self.http("type: T").replace("127.0.0.1:PORT", "127.0.0.1:99999"), "99999", both=False)
+        self.refused(self.http("type: T").replace("127.0.0.1:PORT", "nowhere"), "nowhere", both=False)
+
+    def test_data_dir(self):
+        self.write("file", "")
+        said = self.refused(GOOD.replace("data_dir: data", "data_dir: file/data"), "file", "Not a directory",
+                            code=IO, both=False)
+        self.assertNotIn("listening", said)
+        if not os.path.exists("/usr/bin/setpriv"):
+            self.skipTest("no setpriv")
+        os.mkdir(self.path("locked"), 0o500)
+        path = self.pipeline(GOOD.replace("data_dir: data", "data_dir: locked/data"))
+        before = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+        done = weir("run", path, before=before)
+        self.assertEqual(done.returncode, PERMISSION, done)
+        self.assertIn("locked", done.stderr)
+        self.assertIn("Permission denied", done.stderr)
+
+    def test_damaged_journal_of_another_kind(self):
+        self.write("data/journal", "a file where a folder should be")
+        self.refused(GOOD, "journal", code=IO, both=False)
+
+    def test_sink_that_cannot_open(self):
+        os.mkdir(self.path("there"))
+        text = GOOD.replace('plugin: "null"', f"plugin: file, path: {self.path('there')}")
+        self.refused(text, "there", "Is a directory", "out", both=False)
+
+
+if __name__ == "__main__":
+    main()
