@@ -46,6 +46,7 @@ static const char *color_of(enum trace_kind kind)
         return "\033[33m";
     case TRACE_DEAD_LETTERED:
     case TRACE_DROPPED:
+    case TRACE_FAILED:
         return "\033[31m";
     case TRACE_ACCEPTED:
     case TRACE_PASSED:

@@ -127,14 +127,14 @@ static void letter_kept(void *arg, weir_status s)
     struct letter *l = arg;
     struct inlet *in = l->inlet;
     struct entry *e = &l->entry;
+    if (in->stage->role == ROLE_TRANSFORM)
+        e->slot = e->ev->slot;
     if (s != WEIR_OK) { /* no room for it: it stays where it is and is tried again */
         e->error = WEIR_E_RETRY;
-        inlet_judge(in, e, WEIR_E_CONFIG, "the disk has no room for a dead letter");
+        (void)inlet_judge(in, e, WEIR_E_CONFIG, "the disk has no room for a dead letter");
     } else {
         metric_add(in->stage->m.dead_lettered, 1);
         worker_count(in->worker, LEDGER_DEAD_LETTERED, 1);
-        if (in->stage->role == ROLE_TRANSFORM)
-            e->slot = e->ev->slot;
         park_end(e->ev);
         if (e->sequence == NO_SEQUENCE)
             atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
@@ -145,9 +145,36 @@ static void letter_kept(void *arg, weir_status s)
     mem_free(l);
 }
 
+/* Somebody reads the stage's `.failed`: the event goes on there, with what went wrong as attributes. */
+static void pass_failed(struct inlet *in, struct entry *e, const char *why)
+{
+    struct worker *w = in->worker;
+    struct letter l = {in, *e, mem_text(why)};
+    struct block *b = block_new(w);
+    struct event *copy = event_copy(b, e->ev);
+    add_letter_attrs(in->stage->pipeline, &l, copy, b);
+    copy->slot = in->stage->role == ROLE_TRANSFORM ? e->ev->slot : e->slot;
+    if (e->sequence == NO_SEQUENCE) {
+        atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
+    } else if (in->stage->role == ROLE_SINK) {
+        slot_release(e->slot, SLOT_DURABLE);
+        copy->slot = park_slot(in, e->sequence);
+    }
+    trace_add(w, in->stage, e->ev, TRACE_FAILED, why);
+    park_end(e->ev);
+    route_failed(in->stage, w, copy);
+    block_unref(e->ev->block);
+    block_unref(b);
+    mem_free(l.why);
+}
+
 void dead_letter(struct inlet *in, struct entry *e, const char *why)
 {
     struct worker *w = in->worker;
+    if (in->stage->ports[in->stage->port_count - 1].count) {
+        pass_failed(in, e, why);
+        return;
+    }
     struct queue *q = queue_of(in->stage);
     struct letter *l = MEM_NEW(struct letter);
     *l = (struct letter){in, *e, mem_text(why)};

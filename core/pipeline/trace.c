@@ -150,7 +150,8 @@ void trace_flush(struct trace *t, struct buf *lines)
 const char *trace_kind_text(enum trace_kind kind)
 {
     static const char *const texts[] = {"?",         "accepted", "passed",        "filtered",
-                                        "delivered", "retry",    "dead-lettered", "dropped"};
+                                        "delivered", "retry",    "dead-lettered", "dropped",
+                                        "failed"};
     return (unsigned)kind < sizeof texts / sizeof *texts ? texts[kind] : "?";
 }
 

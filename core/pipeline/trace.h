@@ -20,6 +20,7 @@ enum trace_kind {
     TRACE_RETRY,
     TRACE_DEAD_LETTERED,
     TRACE_DROPPED,
+    TRACE_FAILED, /* and went to the readers of the stage's `.failed` */
 };
 
 struct trace *trace_open(const char *folder, uint64_t bytes_max, struct error *e);
