@@ -1,6 +1,8 @@
 /* pipeline/commit.c: what a worker's round puts on disk, as one unit. */
 #include "pipeline/commit.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "pipeline/codec.h"
 #include "pipeline/lane.h"
@@ -9,7 +11,7 @@
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
 
-enum { STREAMS_MAX = 64, UNIT_BYTES_MAX = 2 << 20 };
+enum { UNIT_BYTES_MAX = 2 << 20 };
 
 struct item {
     size_t put; /* number in the unit */
@@ -31,6 +33,7 @@ struct commit {
     struct item *items;
     size_t count, cap;
     weir_status status;
+    int64_t ledger[LEDGER_COLUMNS]; /* what the unit counts */
 };
 
 static struct commit *commit_now(struct worker *w)
@@ -57,7 +60,7 @@ struct journal_unit *commit_unit(struct worker *w)
 static size_t put_event(struct worker *w, struct journal_unit *u, struct inlet *const *inlets,
                         size_t k, const struct event *ev)
 {
-    struct stream *streams[STREAMS_MAX];
+    struct stream *streams[COMMIT_STREAMS_MAX];
     struct iovec parts[2];
     size_t number = unit_put_count(u);
     for (size_t i = 0; i < k; i++)
@@ -117,7 +120,7 @@ static void item_home(struct worker *w, struct item *item, weir_status status)
         return;
     }
     if (item->park) {
-        park_synced(item->park, status);
+        park_synced(w, item->park, status);
         return;
     }
     if (status != WEIR_OK) {
@@ -130,10 +133,21 @@ static void item_home(struct worker *w, struct item *item, weir_status status)
     block_unref(item->ev->block);
 }
 
+/* The unit is not on disk: the next one counts what it did. */
+static void count_again(struct worker *w, const int64_t *ledger)
+{
+    for (int i = 0; i < LEDGER_COLUMNS; i++) {
+        atomic_fetch_sub_explicit(&w->pipeline->ledger[i], ledger[i], memory_order_relaxed);
+        worker_count(w, i, ledger[i]);
+    }
+}
+
 static void commit_home(struct loop_task *t)
 {
     struct commit *c = t->user;
     struct worker *w = c->worker;
+    if (c->status != WEIR_OK)
+        count_again(w, c->ledger);
     for (size_t i = 0; i < c->count; i++)
         item_home(w, &c->items[i], c->status);
     c->next = w->free_commits;
@@ -189,6 +203,7 @@ void commit_submit(struct worker *w)
     if (c) {
         w->commit = NULL;
         c->task = (struct loop_task){.fn = commit_home, .user = c};
+        memcpy(c->ledger, w->ledger, sizeof c->ledger);
         count_into(w, c->unit);
         journal_submit(c->unit, JOURNAL_SYNCED, commit_done, c);
     }

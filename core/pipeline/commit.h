@@ -5,6 +5,8 @@
 #include "pipeline/stage.h"
 #include "pipeline/worker.h"
 
+enum { COMMIT_STREAMS_MAX = 64 }; /* that one put may go to */
+
 /* One branch of the event's slot is the commit's from now on. With k inlets the event is stored once;
  * each gets it when it is on disk. */
 void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct event *ev);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "pipeline/commit.h"
 #include "pipeline/inlet.h"
 #include "pipeline/lane.h"
 
@@ -178,7 +179,7 @@ static int edge_add(struct pipeline *p, struct stage *to, const struct plan_edge
     int failed = edge_where(p, &edge, plan);
     port->edges = mem_grow(port->edges, (port->count + 1) * sizeof edge);
     size_t at = port->count++;
-    if (is_stored(&edge)) {
+    if (is_stored(&edge) && port->durable < COMMIT_STREAMS_MAX) {
         memmove(port->edges + 1, port->edges, at * sizeof edge);
         at = 0;
         port->inlets = mem_grow(port->inlets, (port->durable + 1) * sizeof(struct inlet *));

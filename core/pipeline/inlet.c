@@ -17,6 +17,8 @@ enum {
     RING_BYTES_MAX =
         16 << 20, /* of a stage's events in memory; of a durable buffer the rest is on disk */
     RING_EVENTS_MAX = 1 << 14,
+    RETRIES_MAX = 2048, /* a stage that fails is not given more than this to fail with */
+    READ_AGAIN_NS = 20 * 1000 * 1000,
 };
 
 void ring_push(struct ring *r, const struct entry *e)
@@ -51,7 +53,7 @@ void ring_fini(struct ring *r)
 static void on_task(struct loop_task *t);
 static void on_redo(struct loop_timer *t);
 
-static void on_batch_timer(struct loop_timer *t)
+static void on_deliver_timer(struct loop_timer *t)
 {
     inlet_deliver(t->user);
 }
@@ -68,10 +70,10 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
     in->is_durable = is_durable;
     in->task.fn = on_task;
     in->retry_timer.fn = inlet_on_retry;
-    in->batch_timer.fn = in->rate_timer.fn = on_batch_timer;
+    in->batch_timer.fn = in->rate_timer.fn = in->read_timer.fn = on_deliver_timer;
     in->redo_timer.fn = on_redo;
     in->task.user = in->retry_timer.user = in->batch_timer.user = in->rate_timer.user = in;
-    in->redo_timer.user = in;
+    in->redo_timer.user = in->read_timer.user = in;
     in->flights_max = s->plan->delivery.concurrency > 0 ? (size_t)s->plan->delivery.concurrency
                       : stage_has(s, WEIR_BLOCKING)     ? 1
                                                         : FLIGHTS_DEFAULT;
@@ -89,7 +91,7 @@ int inlet_open(struct inlet *in, struct error *e)
     if (!in->stream)
         return -1;
     in->spill_from = stream_first_live(in->stream);
-    in->backlog_end = stream_next(in->stream);
+    in->backlog_end = in->arrived = stream_next(in->stream);
     in->is_spilled = stream_live(in->stream) > 0;
     if (in->is_spilled)
         log_write(WEIR_INFO, in->stage->name, "%llu events of an earlier run wait on disk",
@@ -121,6 +123,9 @@ static void drop_ring(struct inlet *in, struct ring *r)
 void inlet_abandon(struct inlet *in)
 {
     in->is_started = false;
+    (void)pthread_mutex_lock(&in->lock);
+    in->is_abandoned = true;
+    (void)pthread_mutex_unlock(&in->lock);
     drop_ring(in, &in->arrivals);
     drop_ring(in, &in->ready);
     inlet_retry_fini(in);
@@ -146,6 +151,7 @@ void inlet_free(struct inlet *in)
     loop_timer_cancel(in->worker->loop, &in->batch_timer);
     loop_timer_cancel(in->worker->loop, &in->rate_timer);
     loop_timer_cancel(in->worker->loop, &in->redo_timer);
+    loop_timer_cancel(in->worker->loop, &in->read_timer);
     mem_free(in->redo);
     while (in->active)
         flight_free(in->active);
@@ -256,6 +262,12 @@ static void ring_account(struct inlet *in, const struct entry *e, int sign)
 
 static void watch(struct inlet *in, uint64_t sequence, struct slot *slot)
 {
+    if (in->watcher_count == in->watcher_cap && in->watcher_head) {
+        in->watcher_count -= in->watcher_head;
+        memmove(in->watchers, in->watchers + in->watcher_head,
+                in->watcher_count * sizeof *in->watchers);
+        in->watcher_head = 0;
+    }
     MEM_PUSH(in->watchers, in->watcher_count, in->watcher_cap) = (struct watcher){sequence, slot};
 }
 
@@ -265,7 +277,10 @@ void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_
     atomic_fetch_add_explicit(&in->came_count, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&in->came_bytes, ev->pub.body->len + 128, memory_order_relaxed);
     (void)pthread_mutex_lock(&in->lock);
-    if (in->is_spilled || !has_ring_room(in, 1)) {
+    in->arrived = sequence + 1;
+    if (in->is_abandoned) {
+        slot_release(slot, SLOT_DURABLE);
+    } else if (in->stage->role == ROLE_SINK && (in->is_spilled || !has_ring_room(in, 1))) {
         if (!in->is_spilled)
             in->spill_from = sequence;
         in->is_spilled = true;
@@ -348,12 +363,21 @@ static void send_direct(struct inlet *in, struct batch *take)
     flight_send(f, false);
 }
 
+static bool fits(const struct inlet *in, const struct batch *b)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < b->pub.count; i++)
+        bytes += b->events[i]->pub.body->len;
+    return b->pub.count == 1 ||
+           (b->pub.count <= (size_t)in->batch->max_events && bytes <= in->batch->max_bytes.bytes);
+}
+
 static bool can_send_direct(const struct inlet *in, const struct worker *w, const struct batch *b)
 {
     return w == in->worker && in->is_started && !in->is_delivering &&
            !atomic_load_explicit(&in->ring_count, memory_order_relaxed) &&
-           in->flights < in->flights_max && b->pub.count <= (size_t)in->batch->max_events &&
-           !in->batch->max_wait.ns && in->stage->plan->delivery.rate <= 0;
+           in->flights < in->flights_max && in->retry_count < RETRIES_MAX &&
+           !in->batch->max_wait.ns && in->stage->plan->delivery.rate <= 0 && fits(in, b);
 }
 
 static void drop_or_keep(struct inlet *in, struct worker *w, const struct entry *e)
@@ -380,6 +404,10 @@ void inlet_push(struct inlet *in, struct worker *w, struct batch *take)
     for (size_t i = 0; i < take->pub.count; i++) {
         struct event *ev = take->events[i];
         struct entry e = {.ev = ev, .slot = ev->slot, .sequence = NO_SEQUENCE};
+        if (in->is_abandoned) {
+            slot_fail(e.slot, WEIR_E_RETRY, in->stage->name, "the runner stopped", false);
+            continue;
+        }
         if (in->buffer->when_full != FULL_BLOCK && !has_ring_room(in, 1)) {
             (void)pthread_mutex_unlock(&in->lock);
             drop_or_keep(in, w, &e);
@@ -434,15 +462,18 @@ static struct slot *watcher_take(struct inlet *in, uint64_t sequence)
     return slot;
 }
 
-/* Caught up when the stream has nothing beyond the reader, under the lock that arrivals take. What a
+/* How far the reader may go. What is in the stream and has not arrived yet comes with its slot. What a
  * transform's stream got in this run is in memory as well: only the earlier run's part is read. */
-static bool caught_up(struct inlet *in)
+static uint64_t reader_end(const struct inlet *in)
+{
+    return in->stage->role == ROLE_SINK ? in->arrived : in->backlog_end;
+}
+
+/* Caught up when nothing has arrived beyond the reader, under the lock that arrivals take. */
+static void catch_up(struct inlet *in)
 {
     (void)pthread_mutex_lock(&in->lock);
-    bool is_sink = in->stage->role == ROLE_SINK;
-    uint64_t end = is_sink ? stream_next(in->stream) : in->backlog_end;
-    bool is_caught_up = reader_position(in->reader) >= end;
-    if (is_caught_up) {
+    if (reader_position(in->reader) >= reader_end(in)) {
         in->is_spilled = false;
         reader_free(in->reader);
         in->reader = NULL;
@@ -450,7 +481,6 @@ static bool caught_up(struct inlet *in)
         in->spill_from = reader_position(in->reader);
     }
     (void)pthread_mutex_unlock(&in->lock);
-    return is_caught_up;
 }
 
 /* The entry of one record; false: no memory now. */
@@ -476,26 +506,20 @@ static bool entry_from_record(struct inlet *in, struct block *block, uint64_t se
     return true;
 }
 
-static bool read_one(struct inlet *in, struct block *block)
+/* The next record before `end`. RETRY: it cannot be read or held now. */
+static weir_status read_one(struct inlet *in, struct block *block, uint64_t end)
 {
     weir_str bytes;
     uint64_t sequence = 0;
     weir_status s = reader_next(in->reader, &bytes, &sequence);
-    if (s == WEIR_IDLE) {
-        (void)caught_up(in);
-        return false;
+    if (s == WEIR_IDLE || (s == WEIR_OK && sequence >= end)) {
+        reader_seek(in->reader, end);
+        return WEIR_IDLE;
     }
-    if (s != WEIR_OK)
-        return false;
-    if (in->stage->role == ROLE_TRANSFORM && sequence >= in->backlog_end) {
-        reader_seek(in->reader, in->backlog_end);
-        (void)caught_up(in);
-        return false;
-    }
-    if (entry_from_record(in, block, sequence, bytes))
-        return true;
+    if (s != WEIR_OK || entry_from_record(in, block, sequence, bytes))
+        return s;
     reader_seek(in->reader, sequence);
-    return false;
+    return WEIR_E_RETRY;
 }
 
 /* What is on disk only, as far as the buffer in memory has room. */
@@ -505,19 +529,27 @@ static void read_backlog(struct inlet *in)
         return;
     (void)pthread_mutex_lock(&in->lock);
     bool is_spilled = in->is_spilled;
-    uint64_t from = in->spill_from;
+    uint64_t from = in->spill_from, end = reader_end(in);
     (void)pthread_mutex_unlock(&in->lock);
     if (!is_spilled)
         return;
+    if (in->stage->role == ROLE_TRANSFORM && budget_is_tight(&in->stage->pipeline->budget)) {
+        loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
+        return;
+    }
     if (!in->reader)
         in->reader = reader_new(in->stream, from);
     struct block *block = block_new(in->worker);
     size_t limit = (size_t)in->batch->max_events;
     limit = limit < READ_AHEAD ? limit : READ_AHEAD;
-    for (size_t i = 0; i < limit && in->reader; i++)
-        if (!read_one(in, block))
-            break;
+    weir_status s = WEIR_OK;
+    for (size_t i = 0; i < limit && s == WEIR_OK; i++)
+        s = read_one(in, block, end);
     block_unref(block);
+    if (s == WEIR_IDLE)
+        catch_up(in);
+    else if (s != WEIR_OK)
+        loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
 }
 
 /* A token bucket of one second: 0 when the next batch has to wait. */
@@ -537,9 +569,7 @@ static size_t rate_room(struct inlet *in, size_t wanted)
         return 0;
     }
     size_t room = (size_t)in->rate_tokens;
-    room = room < wanted ? room : wanted;
-    in->rate_tokens -= (double)room;
-    return room;
+    return room < wanted ? room : wanted;
 }
 
 static void fill_flight(struct flight *f, size_t n)
@@ -562,6 +592,7 @@ static void fill_flight(struct flight *f, size_t n)
         f->entries[b->pub.count] = e;
         batch_add(b, e.ev);
     }
+    in->rate_tokens -= (double)b->pub.count;
 }
 
 /* max_wait: a batch that is not full waits for more, but no longer than that. */
@@ -603,14 +634,18 @@ void inlet_deliver(struct inlet *in)
         atomic_load_explicit(&in->stage->pipeline->is_stopping, memory_order_relaxed))
         return;
     in->is_delivering = true;
-    while (in->flights < in->flights_max) {
+    while (in->flights < in->flights_max && in->retry_count < RETRIES_MAX &&
+           in->retry_bytes < RING_BYTES_MAX) {
         if (!in->ready.count)
             read_backlog(in);
         if (!in->ready.count)
             break;
         if (in->stage->role == ROLE_TRANSFORM) {
             run_transform(in, (size_t)in->batch->max_events);
-            continue;
+            if (!in->reader)
+                continue;
+            inlet_wake(in); /* a backlog is worked off by turns */
+            break;
         }
         if (waits_for_more(in))
             break;
@@ -701,7 +736,7 @@ static size_t judge_flight(struct inlet *in, struct flight *f)
         }
         if (f->is_direct)
             block_ref(e->ev->block);
-        inlet_judge(in, e, s, m ? m->why : f->why);
+        (void)inlet_judge(in, e, s, m ? m->why : f->why);
     }
     if (f->is_direct)
         atomic_fetch_sub_explicit(&in->in_memory, delivered, memory_order_relaxed);
@@ -769,10 +804,9 @@ void inlet_done(struct inlet *in, struct batch *b, weir_status s, const char *wh
 /* A transform's record: what was made of it is safe, or it has to be done again. */
 void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried)
 {
+    atomic_fetch_sub_explicit(&in->taken, 1, memory_order_relaxed);
     if (!is_to_be_retried) {
-        struct worker *w =
-            worker_current(); /* a copy that came too late ends on the worker it is of */
-        commit_ack(w ? w : in->worker, in->stream, sequence, 1);
+        commit_ack(in->worker, in->stream, sequence, 1);
         return;
     }
     MEM_PUSH(in->redo, in->redo_count, in->redo_cap) = sequence;
@@ -803,7 +837,9 @@ static void on_redo(struct loop_timer *t)
 
 bool inlet_is_full(const struct inlet *in)
 {
-    if (in->buffer->when_full != FULL_BLOCK || in->stage->role == ROLE_TRANSFORM)
+    if (in->stage->role == ROLE_TRANSFORM)
+        return atomic_load_explicit(&in->retry_waiting, memory_order_relaxed) >= RING_EVENTS_MAX;
+    if (in->buffer->when_full != FULL_BLOCK)
         return false;
     if (in->is_durable)
         return is_disk_full(in);
@@ -819,9 +855,20 @@ bool inlet_is_idle(struct inlet *in)
     return is_idle && !atomic_load(&in->ring_count) && !atomic_load(&in->flying);
 }
 
-uint64_t inlet_waiting(const struct inlet *in)
+void inlet_take(struct inlet *in)
 {
-    return stream_live(in->stream) + inlet_in_memory(in);
+    atomic_fetch_add_explicit(&in->taken, 1, memory_order_relaxed);
+}
+
+bool inlet_is_empty(const struct inlet *in)
+{
+    return !stream_live(in->stream) && !inlet_in_memory(in);
+}
+
+int64_t inlet_waiting(const struct inlet *in)
+{
+    uint64_t taken = atomic_load_explicit(&in->taken, memory_order_relaxed);
+    return (int64_t)(stream_live(in->stream) + inlet_in_memory(in) - taken);
 }
 
 uint64_t inlet_in_memory(const struct inlet *in)

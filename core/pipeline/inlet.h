@@ -29,6 +29,8 @@ void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_
 /* The stage could not do this event now (RETRY, CONFIG), or never (REJECT). One branch comes along. */
 void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_status s,
                 const char *why);
+/* On its worker: a record of a transform's stream is on its way again, and what became of it. */
+void inlet_take(struct inlet *in);
 void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried);
 
 /* A sink's callback ended or will end (done): what became of the batch. */
@@ -36,7 +38,9 @@ void inlet_mark(struct inlet *in, struct batch *b, size_t i, weir_status s, cons
 void inlet_done(struct inlet *in, struct batch *b, weir_status s, const char *why);
 
 void inlet_abandon(struct inlet *in); /* the runner stops: branches that only memory holds fail */
-bool inlet_is_full(const struct inlet *in);       /* any thread: pause those that feed it */
-bool inlet_is_idle(struct inlet *in);             /* nothing under way or ready; retries may wait */
-uint64_t inlet_waiting(const struct inlet *in);   /* any thread: events in the buffer */
+bool inlet_is_full(const struct inlet *in);  /* any thread: pause those that feed it */
+bool inlet_is_idle(struct inlet *in);        /* nothing under way or ready; retries may wait */
+bool inlet_is_empty(const struct inlet *in); /* any thread: not even a record on disk */
+/* Any thread: events in the buffer; without records that are on their way, and counted there. */
+int64_t inlet_waiting(const struct inlet *in);
 uint64_t inlet_in_memory(const struct inlet *in); /* those that only memory holds */

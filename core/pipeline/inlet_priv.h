@@ -63,6 +63,8 @@ struct inlet {
     bool is_posted;
     _Atomic bool is_spilled;
     uint64_t spill_from;      /* from here on events are on disk only */
+    uint64_t arrived;         /* what the stream has from here on has not arrived here yet */
+    bool is_abandoned;        /* the runner stops: nothing is taken any more */
     struct watcher *watchers; /* ascending by sequence */
     size_t watcher_count, watcher_cap, watcher_head;
     struct loop_task task;
@@ -70,7 +72,8 @@ struct inlet {
     struct ring ready;
     struct entry *retries; /* a heap by due_ns */
     size_t retry_count, retry_cap;
-    struct loop_timer retry_timer, batch_timer, rate_timer;
+    size_t retry_bytes;
+    struct loop_timer retry_timer, batch_timer, rate_timer, read_timer;
     struct reader *reader;
     uint64_t backlog_end; /* transform: what an earlier run left ends before it */
     uint64_t *redo;       /* transform: records to be done again */
@@ -86,6 +89,7 @@ struct inlet {
     _Atomic uint64_t ring_count, ring_bytes;
     _Atomic uint64_t came_count, came_bytes; /* into the stream, in this run */
     _Atomic uint64_t retry_waiting, flying;
+    _Atomic uint64_t taken; /* transform: live records whose events are on their way again */
 };
 
 /* inlet.c */
@@ -95,6 +99,7 @@ void inlet_entry_abandon(struct inlet *in, struct entry *e);
 void inlet_ack(struct inlet *in, uint64_t sequence);
 void inlet_ack_flush(struct inlet *in);
 /* inlet_retry.c */
-void inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why);
+/* True: the event waits for another attempt. Else its branch ended, or will with a dead letter. */
+bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why);
 void inlet_retry_fini(struct inlet *in);
 void inlet_on_retry(struct loop_timer *t);

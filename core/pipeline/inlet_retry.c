@@ -21,6 +21,7 @@ static void heap_swap(struct inlet *in, size_t a, size_t b)
 static void heap_push(struct inlet *in, const struct entry *e)
 {
     MEM_PUSH(in->retries, in->retry_count, in->retry_cap) = *e;
+    in->retry_bytes += e->ev->pub.body->len;
     size_t i = in->retry_count - 1;
     while (i && in->retries[i].due_ns < in->retries[(i - 1) / 2].due_ns) {
         heap_swap(in, i, (i - 1) / 2);
@@ -32,6 +33,7 @@ static void heap_push(struct inlet *in, const struct entry *e)
 static struct entry heap_pop(struct inlet *in)
 {
     struct entry top = in->retries[0];
+    in->retry_bytes -= top.ev->pub.body->len;
     in->retries[0] = in->retries[--in->retry_count];
     for (size_t i = 0;;) {
         size_t least = i;
@@ -103,14 +105,20 @@ static bool is_exhausted(const struct inlet *in, const struct entry *e, int64_t 
            (in->retry->max_age.ns && now - e->first_ns >= in->retry->max_age.ns);
 }
 
-static void retry_later(struct inlet *in, struct entry *e, weir_status s)
+/* False: the runner stops, and it does not wait. */
+static bool retry_later(struct inlet *in, struct entry *e, weir_status s)
 {
     int64_t wait =
         s == WEIR_E_RETRY ? backoff_ns(in->retry, e->attempts) : in->retry->backoff_max.ns;
     e->due_ns = clock_mono(in->stage->pipeline->clock) + wait;
+    if (in->is_abandoned) {
+        inlet_entry_abandon(in, e);
+        return false;
+    }
     metric_add(in->stage->m.retries, 1);
     heap_push(in, e);
     arm(in);
+    return true;
 }
 
 static void drop(struct inlet *in, struct entry *e, const char *why)
@@ -124,7 +132,7 @@ static void drop(struct inlet *in, struct entry *e, const char *why)
 
 /* CONFIG and FATAL are the user's to mend: the data is kept, the stage is not ready, and now and then
  * it is tried whether it works again. */
-void inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why)
+bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why)
 {
     int64_t now = worker_now(in->worker);
     if (!why || !*why)
@@ -138,18 +146,16 @@ void inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *w
         stage_set_ready(in->stage, false, why);
     if (s != WEIR_E_REJECT && (s != WEIR_E_RETRY || !is_exhausted(in, e, now))) {
         trace_add(in->worker, in->stage, e->ev, TRACE_RETRY, why);
-        retry_later(in, e, s);
-        return;
+        return retry_later(in, e, s);
     }
     if (in->stage->plan->delivery.on_failure == FAILURE_DROP) {
         drop(in, e, why);
-        return;
+        return false;
     }
-    if (s == WEIR_E_REJECT && in->stage->plan->delivery.on_failure == FAILURE_BLOCK) {
-        retry_later(in, e, WEIR_E_CONFIG);
-        return;
-    }
+    if (s == WEIR_E_REJECT && in->stage->plan->delivery.on_failure == FAILURE_BLOCK)
+        return retry_later(in, e, WEIR_E_CONFIG);
     dead_letter(in, e, why);
+    return false;
 }
 
 struct failing { /* on its way to the inlet's worker */
@@ -166,10 +172,10 @@ static void fail_here(struct inlet *in, struct event *ev, weir_status s, const c
     e.attempts = ev->attempts;
     e.first_ns = ev->first_failed_ns;
     block_ref(ev->block);
-    inlet_judge(in, &e, s, why);
+    bool waits = inlet_judge(in, &e, s, why);
     ev->attempts = e.attempts;
     ev->first_failed_ns = e.first_ns;
-    if (in->stage->role == ROLE_TRANSFORM && s == WEIR_E_RETRY && in->is_durable)
+    if (waits && in->stage->role == ROLE_TRANSFORM && in->is_durable)
         park_event(in->worker, in, ev);
     block_unref(ev->block);
 }

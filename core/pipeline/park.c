@@ -51,6 +51,7 @@ struct slot *park_slot(struct inlet *inlet, uint64_t sequence)
     r->inlet = inlet;
     r->sequence = sequence;
     r->slot.wants_durable = true;
+    inlet_take(inlet);
     return &r->slot;
 }
 
@@ -107,7 +108,7 @@ void park_set_sequence(struct park *p, uint64_t sequence)
 }
 
 /* From here on the record answers for the event, and the source is free. */
-void park_synced(struct park *p, weir_status s)
+void park_synced(struct worker *w, struct park *p, weir_status s)
 {
     struct event *ev = p->ev;
     if (p->is_abandoned && s == WEIR_OK) {
@@ -115,7 +116,7 @@ void park_synced(struct park *p, weir_status s)
     } else if (p->is_abandoned) {
         slot_fail(ev->slot, WEIR_E_RETRY, p->inlet->stage->name, "the runner stopped", false);
     } else if (s == WEIR_OK && p->is_over) {
-        inlet_record_ended(p->inlet, p->sequence, false);
+        commit_ack(w, inlet_stream(p->inlet), p->sequence, 1);
     } else if (s == WEIR_OK) {
         struct slot *source = ev->slot;
         ev->slot = park_slot(p->inlet, p->sequence);

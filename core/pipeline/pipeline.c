@@ -303,6 +303,9 @@ static void on_drain(struct loop_task *t)
     w->is_drain_posted = false;
     service_http_drain_worker(p, w);
     for (size_t i = 0; i < p->stage_count; i++)
+        if (p->stages[i]->inlet && inlet_worker(p->stages[i]->inlet) == w)
+            inlet_wake(p->stages[i]->inlet); /* waits for no full batch any more */
+    for (size_t i = 0; i < p->stage_count; i++)
         for (size_t k = 0; k < p->stages[i]->lane_count; k++)
             if (p->stages[i]->role == ROLE_TRANSFORM && p->stages[i]->lanes[k]->worker == w)
                 drain_lane(p->stages[i]->lanes[k]);
@@ -344,7 +347,7 @@ bool pipeline_is_finished(struct pipeline *p)
     if (atomic_load(&p->sources_open) || !sources_are_settled(p))
         return false;
     for (size_t i = 0; i < p->stage_count; i++)
-        if (p->stages[i]->inlet && inlet_waiting(p->stages[i]->inlet))
+        if (p->stages[i]->inlet && !inlet_is_empty(p->stages[i]->inlet))
             return false;
     return true;
 }
@@ -498,7 +501,7 @@ int64_t pipeline_in_flight(struct pipeline *p)
     int64_t sum = atomic_load(&p->in_memory);
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet)
-            sum += (int64_t)inlet_waiting(p->stages[i]->inlet);
+            sum += inlet_waiting(p->stages[i]->inlet);
     return sum;
 }
 

@@ -37,6 +37,8 @@ struct handoff {
 static void on_handoff(struct loop_task *t)
 {
     struct handoff *h = t->user;
+    atomic_fetch_sub_explicit(&h->lane->stage->pipeline->in_memory, (int64_t)h->batch->pub.count,
+                              memory_order_relaxed);
     transform_run(h->lane, h->batch);
     mem_free(h);
 }
@@ -58,6 +60,8 @@ void stage_push(struct stage *to, struct worker *w, struct batch *take)
     }
     struct handoff *h = MEM_NEW(struct handoff);
     *h = (struct handoff){{NULL, on_handoff, h}, l, take};
+    atomic_fetch_add_explicit(&w->pipeline->in_memory, (int64_t)take->pub.count,
+                              memory_order_relaxed);
     loop_post(l->worker->loop, &h->task);
 }
 
