@@ -292,9 +292,10 @@ class Stub:
             return [body for _, _, body in self.requests]
 
     def close(self):
-        self.released.set()
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        if not self.released.is_set():
+            self.released.set()
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.listener.close()
 
 
 class Case(unittest.TestCase):
