@@ -60,7 +60,6 @@ struct plan_stage {
 };
 
 enum { ENDPOINT_EMBEDDED, ENDPOINT_AWS, ENDPOINT_URL };
-enum { DURABILITY_FSYNC, DURABILITY_INTERVAL, DURABILITY_OS };
 
 struct plan_settings {    /* the keys beside the stages */
     const char *data_dir; /* from the pipeline file's folder on */
@@ -72,7 +71,6 @@ struct plan_settings {    /* the keys beside the stages */
     int64_t workers;     /* 0: one per CPU */
     weir_size memory;    /* the budget for payloads */
     weir_duration drain; /* deadline of a stop */
-    int durability;      /* fsync|interval|os */
     weir_size journal_max;
     bool trace; /* keep where each event went */
     weir_size trace_max;

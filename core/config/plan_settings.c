@@ -18,9 +18,6 @@ static const weir_option admin_options[] = {
     {0}};
 
 static const weir_option journal_options[] = {
-    WEIR_OPTION(struct plan_journal, durability, .choices = "fsync|interval|os", .preset = "fsync",
-                .help =
-                    "when an event counts as on disk: synced, synced soon, or left to the system"),
     WEIR_OPTION(struct plan_journal, max_size, .preset = "10GiB", .min = 16777216, .max = 1e18,
                 .help = "of all files on disk; then sources are held back"),
     {0}};
@@ -157,7 +154,6 @@ static void flatten(struct plan_work *w, const struct plan_file *file)
     s->aws.region = aws->region;
     s->aws.account = aws->account;
     s->admin = admin->listen;
-    s->durability = journal->durability;
     s->journal_max = journal->max_size;
     s->trace = trace->enabled;
     s->trace_max = trace->max_size;

@@ -10,7 +10,6 @@ struct plan_admin {
     const char *listen;
 };
 struct plan_journal {
-    int durability;
     weir_size max_size;
 };
 struct plan_trace {

@@ -111,7 +111,6 @@ START_TEST(settings_and_presets)
     ck_assert_str_eq(s->admin, "127.0.0.1:9600");
     ck_assert_uint_eq(s->memory.bytes, 256u << 20);
     ck_assert_int_eq(s->drain.ns, 30000000000);
-    ck_assert_int_eq(s->durability, DURABILITY_FSYNC);
     ck_assert(s->trace);
     for (size_t i = 0; i < plan->stage_count; i++) {
         const struct plan_delivery *d = &plan->stages[i]->delivery;
