@@ -1,0 +1,175 @@
+"""cli.py: the command line: help, typing errors, completion, colours, and output for machines."""
+import json
+import os
+import pty
+import re
+import subprocess
+
+from harness import ROOT, WEIR, Case, environment, main, weir
+
+PIPELINE = "config/pipeline.yaml"
+COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "trace", "schema", "completion", "version")
+
+
+class CommandLine(Case):
+    def good(self, *args, **more):
+        done = weir(*args, **more)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+        return done.stdout
+
+    def usage_error(self, *args):
+        done = weir(*args)
+        self.assertEqual((done.returncode, done.stdout), (64, ""), done)
+        return done.stderr
+
+    def test_help(self):
+        shown = self.good("--help")
+        self.assertEqual(shown, self.good("help"))
+        self.assertEqual(shown, self.good("-h"))
+        for command in COMMANDS:
+            self.assertIn(f"\n  {command} ", shown)
+            own = self.good(command, "--help")
+            self.assertIn(f"usage: weir {command}", own)
+            self.assertIn("--no-color", own)
+            self.assertEqual(own, self.good("help", command))
+            self.assertEqual(own, self.good(command, "-h"))
+            for line in own.splitlines():
+                self.assertLessEqual(len(line), 110, line)
+        self.assertEqual(set(re.findall(r"^  ([a-z]+)  ", shown, re.M)), set(COMMANDS))
+
+    def test_typing_errors(self):
+        self.assertIn("usage: weir", self.usage_error())
+        self.assertIn("did you mean validate?", self.usage_error("valdate"))
+        self.assertIn("did you mean --log-level?", self.usage_error("run", "--log-levle", "info"))
+        self.assertIn("--log-level", self.usage_error("run", "--log-level"))
+        self.assertIn("debug, info, warn or error", self.usage_error("run", "--log-level", "loud"))
+        self.assertIn("too many", self.usage_error("validate", "a", "b"))
+        self.assertIn("too few", self.usage_error("trace"))
+        self.assertIn("takes no value", self.usage_error("run", "--quiet=yes"))
+        self.assertIn("UUID", self.usage_error("trace", "x", "-c", PIPELINE))
+        self.assertIn("redrive", self.usage_error("queue", "list", "-c", PIPELINE))
+        self.assertIn("name of a queue", self.usage_error("queue", "peek", "-c", PIPELINE))
+        self.assertIn("whole number", self.usage_error("queue", "peek", "q", "-n", "few"))
+        self.assertIn("bash, zsh or fish", self.usage_error("completion", "tcsh"))
+        self.assertIn("mermaid", self.usage_error("graph", "-f", "picture", PIPELINE))
+        self.assertIn("show", self.usage_error("plugins", "list"))
+
+    def test_version(self):
+        self.assertRegex(self.good("version"), r"^weir \d+\.\d+\.\d+ \(plugin ABI 1\.\d+\)\n$")
+        self.assertEqual(self.good("--version"), self.good("version"))
+
+    def test_completion(self):
+        for shell in ("bash", "zsh", "fish"):
+            text = self.good("completion", shell)
+            for word in COMMANDS:
+                self.assertIn(word, text)
+        checked = subprocess.run(["bash", "-n"], input=self.good("completion", "bash"), text=True, capture_output=True,
+                                 check=False)
+        self.assertEqual((checked.returncode, checked.stderr), (0, ""))
+        script = self.good("completion", "bash") + \
+            'COMP_WORDS=(weir queue --js); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir va); COMP_CWORD=1; _weir; echo "${COMPREPLY[@]}"\n'
+        done = subprocess.run(["bash"], input=script, text=True, capture_output=True, check=True)
+        self.assertEqual(done.stdout, "--json\nvalidate\n")
+
+    def on_terminal(self, *args, **env):
+        """What a command prints on a terminal."""
+        main_fd, its_fd = pty.openpty()
+        process = subprocess.Popen([WEIR, *args], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=its_fd, stderr=its_fd,
+                                   env=environment(TERM="xterm", **env))
+        os.close(its_fd)
+        text = b""
+        while True:
+            try:
+                part = os.read(main_fd, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            text += part
+        os.close(main_fd)
+        process.wait()
+        return text.decode()
+
+    def test_colour(self):
+        bad = self.write("bad.yaml", "nonsense: 1\n")
+        self.assertIn("\033[", self.on_terminal("validate", bad, NO_COLOR=None))
+        self.assertNotIn("\033[", self.on_terminal("validate", bad, NO_COLOR="1"))
+        self.assertNotIn("\033[", self.on_terminal("validate", "--no-color", bad, NO_COLOR=None))
+        self.assertNotIn("\033[", weir("validate", bad, env=environment(NO_COLOR=None)).stderr)
+
+    def test_validate_json(self):
+        bad = self.write("bad.yaml", "nonsense: 1\nsources: { a: { plugin: genrator } }\n")
+        done = weir("validate", "--json", bad)
+        self.assertEqual(done.returncode, 78)
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        text = json.dumps(found)
+        for part in ("nonsense", "genrator", "generator", "bad.yaml", '"line": 2', '"column": 25'):
+            self.assertIn(part, text)
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(weir("validate", "--json", PIPELINE).stdout, "")
+        self.assertEqual(weir("validate", PIPELINE).returncode, 0)
+
+    def test_graph(self):
+        text = self.good("graph", PIPELINE)
+        for stage in ("users_api", "bus", ".user-created", "process_user", "queue", "user_events", "consumer", "logs"):
+            self.assertIn(stage, text)
+        dot = self.good("graph", "-f", "dot", PIPELINE)
+        self.assertRegex(dot, r"^digraph .*\{")
+        self.assertEqual(dot.count("{"), dot.count("}"))
+        self.assertGreaterEqual(dot.count("->"), 7)
+        mermaid = self.good("graph", "--format", "mermaid", PIPELINE)
+        self.assertRegex(mermaid, r"^(flowchart|graph) ")
+        self.assertGreaterEqual(mermaid.count("-->") + mermaid.count("--"), 7)
+
+    def test_plugins(self):
+        listed = json.loads(self.good("plugins", "--json"))
+        roles = {(p["name"], p["role"]) for p in listed}
+        for wanted in (("http", "source"), ("http", "sink"), ("eventbridge", "transform"), ("lambda", "transform"),
+                       ("sqs", "source"), ("sqs", "sink"), ("cloudwatch_logs", "sink"), ("file", "source"),
+                       ("file", "sink"), ("stdout", "sink"), ("generator", "source"), ("null", "sink")):
+            self.assertIn(wanted, roles)
+            self.assertIn(wanted[0], self.good("plugins"))
+        for p in listed:
+            self.assertTrue(p["summary"])
+        shown = self.good("plugins", "show", "http")
+        self.assertIn("http (source)", shown)
+        self.assertIn("http (sink)", shown)
+        self.assertIn("body_max", shown)
+        json.loads(self.good("plugins", "show", "http", "--json"))
+        self.assertEqual(weir("plugins", "show", "nothing").returncode, 65)
+
+    def test_schema(self):
+        schema = json.loads(self.good("schema"))
+        self.assertIn("2020-12", schema["$schema"])
+        self.assertIn("sources", schema["properties"])
+
+    def test_stores_that_are_not_there(self):
+        for args in (("queue", "ls"), ("logs", "ls"), ("trace", "01890a5d-ac96-774b-bcce-b302099a8057")):
+            done = weir(*args, "--data-dir", self.path("nothing"))
+            self.assertEqual(done.returncode, 65, done)
+            self.assertIn("nothing", done.stderr)
+
+    def test_file_is_found(self):
+        text = 'admin: { listen: "off" }\nsources: { n: { plugin: generator, count: 2 } }\n' \
+               'sinks: { out: { plugin: stdout, inputs: [n] } }\n'
+        where = self.write("there/pipeline.yaml", text)
+        self.assertEqual(len(weir("run", "-q", cwd=self.path("there")).stdout.splitlines()), 2)
+        self.assertEqual(weir("validate", env=environment(WEIR_CONFIG=where), cwd=self.folder).returncode, 0)
+        done = weir("run", cwd=self.folder)
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("pipeline.yaml", done.stderr)
+
+    def test_log_as_json(self):
+        path = self.write("p.yaml", 'admin: { listen: "off" }\nsources: { n: { plugin: generator, count: 1 } }\n'
+                          'sinks: { out: { plugin: "null", inputs: [n] } }\n')
+        lines = weir("run", "--log-format", "json", path).stderr.splitlines()
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertIn("level", json.loads(line))
+        self.assertEqual(weir("run", "--quiet", path).stderr, "")
+        self.assertGreaterEqual(len(weir("run", "-v", path).stderr.splitlines()), len(lines))
+
+
+if __name__ == "__main__":
+    main()
