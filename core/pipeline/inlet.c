@@ -17,7 +17,6 @@ enum {
     RING_BYTES_MAX =
         16 << 20, /* of a stage's events in memory; of a durable buffer the rest is on disk */
     RING_EVENTS_MAX = 1 << 14,
-    RETRIES_MAX = 2048, /* a stage that fails is not given more than this to fail with */
     READ_AGAIN_NS = 20 * 1000 * 1000,
 };
 
@@ -228,27 +227,38 @@ void inlet_start(struct inlet *in)
 }
 
 /* A buffer in memory has the file's limits; of one on disk a part is kept in memory as well. */
-static bool has_ring_room(const struct inlet *in, size_t n)
+static uint64_t ring_limit(const struct inlet *in)
 {
-    uint64_t count = atomic_load_explicit(&in->ring_count, memory_order_relaxed);
-    uint64_t bytes = atomic_load_explicit(&in->ring_bytes, memory_order_relaxed);
-    uint64_t limit = (uint64_t)in->buffer->max_events, bytes_limit = in->buffer->max_bytes.bytes;
-    if (!limit || (in->is_durable && limit > RING_EVENTS_MAX))
-        limit = RING_EVENTS_MAX;
-    if (in->is_durable && bytes_limit > RING_BYTES_MAX)
-        bytes_limit = RING_BYTES_MAX;
-    return count + n <= limit && bytes < bytes_limit;
+    uint64_t limit = (uint64_t)in->buffer->max_events;
+    return !limit || (in->is_durable && limit > RING_EVENTS_MAX) ? RING_EVENTS_MAX : limit;
 }
 
-/* The size on disk is reckoned from the mean of what came in this run. */
-static bool is_disk_full(const struct inlet *in)
+static bool has_ring_room(const struct inlet *in, size_t n)
 {
-    uint64_t live = stream_live(in->stream);
+    uint64_t count = atomic_load_explicit(&in->ring_count, memory_order_relaxed) +
+                     atomic_load_explicit(&in->retry_waiting, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&in->ring_bytes, memory_order_relaxed);
+    uint64_t bytes_limit = in->buffer->max_bytes.bytes;
+    if (in->is_durable && bytes_limit > RING_BYTES_MAX)
+        bytes_limit = RING_BYTES_MAX;
+    return count + n <= ring_limit(in) && bytes < bytes_limit;
+}
+
+/* How many events a buffer on disk may hold: the file's number, or its bytes by the mean size of what
+ * came in this run. */
+static uint64_t disk_limit(const struct inlet *in)
+{
+    uint64_t limit = in->buffer->max_events ? (uint64_t)in->buffer->max_events : UINT64_MAX;
     uint64_t came = atomic_load_explicit(&in->came_count, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&in->came_bytes, memory_order_relaxed);
-    if (in->buffer->max_events && live >= (uint64_t)in->buffer->max_events)
-        return true;
-    return came && bytes / came * live >= in->buffer->max_bytes.bytes;
+    uint64_t by_bytes =
+        came && bytes >= came ? in->buffer->max_bytes.bytes / (bytes / came) : limit;
+    return by_bytes < limit ? by_bytes : limit;
+}
+
+static bool is_disk_full(const struct inlet *in)
+{
+    return stream_live(in->stream) >= disk_limit(in);
 }
 
 static void ring_account(struct inlet *in, const struct entry *e, int sign)
@@ -376,20 +386,32 @@ static bool can_send_direct(const struct inlet *in, const struct worker *w, cons
 {
     return w == in->worker && in->is_started && !in->is_delivering &&
            !atomic_load_explicit(&in->ring_count, memory_order_relaxed) &&
-           in->flights < in->flights_max && in->retry_count < RETRIES_MAX &&
+           in->flights < in->flights_max && 2 * in->retry_count < ring_limit(in) &&
            !in->batch->max_wait.ns && in->stage->plan->delivery.rate <= 0 && fits(in, b);
 }
 
-static void drop_or_keep(struct inlet *in, struct worker *w, const struct entry *e)
+static void drop(struct inlet *in, struct worker *w, struct entry *e)
 {
-    if (in->buffer->when_full == FULL_DEAD_LETTER) {
-        inlet_fail(in, w, e->ev, WEIR_E_REJECT, "the buffer is full");
-        return;
-    }
     metric_add(in->stage->m.dropped, 1);
     worker_count(w, LEDGER_DROPPED, 1);
     trace_add(w, in->stage, e->ev, TRACE_DROPPED, "the buffer is full");
-    slot_release(e->slot, SLOT_FILTERED);
+    inlet_entry_end(in, e, SLOT_FILTERED);
+}
+
+/* Of a buffer in memory, by any worker. Under the lock, which a dead letter is made without. */
+static void let_oldest_go(struct inlet *in, struct worker *w)
+{
+    struct entry e = ring_pop(&in->arrivals);
+    ring_account(in, &e, -1);
+    (void)pthread_mutex_unlock(&in->lock);
+    if (in->buffer->when_full == FULL_DEAD_LETTER) {
+        inlet_fail(in, w, e.ev, WEIR_E_REJECT, "the buffer is full");
+        block_unref(e.ev->block);
+    } else {
+        atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
+        drop(in, w, &e);
+    }
+    (void)pthread_mutex_lock(&in->lock);
 }
 
 /* A memory buffer takes what comes even when it is full under `block`: who feeds it pauses, and what
@@ -408,15 +430,11 @@ void inlet_push(struct inlet *in, struct worker *w, struct batch *take)
             slot_fail(e.slot, WEIR_E_RETRY, in->stage->name, "the runner stopped", false);
             continue;
         }
-        if (in->buffer->when_full != FULL_BLOCK && !has_ring_room(in, 1)) {
-            (void)pthread_mutex_unlock(&in->lock);
-            drop_or_keep(in, w, &e);
-            (void)pthread_mutex_lock(&in->lock);
-            continue;
-        }
         block_ref(ev->block);
         ring_push(&in->arrivals, &e);
         ring_account(in, &e, 1);
+        if (in->buffer->when_full != FULL_BLOCK && !has_ring_room(in, 0))
+            let_oldest_go(in, w);
     }
     tell(in);
     (void)pthread_mutex_unlock(&in->lock);
@@ -628,13 +646,40 @@ static void run_transform(struct inlet *in, size_t n)
     transform_run(in->lane, b);
 }
 
+enum { TRIM_EVERY_MS = 250 }; /* acknowledgements show in the stream within a tenth of a second */
+
+/* Of a buffer on disk, on its own worker: the oldest that are not under way. */
+static void trim_disk(struct inlet *in)
+{
+    int64_t now = loop_now(in->worker->loop);
+    uint64_t live = stream_live(in->stream), limit = disk_limit(in);
+    if (!in->is_durable || in->stage->role != ROLE_SINK || in->buffer->when_full == FULL_BLOCK ||
+        live <= limit || now < in->trim_after_ns)
+        return;
+    in->trim_after_ns = now + TRIM_EVERY_MS * INT64_C(1000000);
+    for (uint64_t n = live - limit; n; n--) {
+        if (!in->ready.count)
+            read_backlog(in);
+        if (!in->ready.count)
+            break;
+        struct entry e = ring_pop(&in->ready);
+        ring_account(in, &e, -1);
+        if (in->buffer->when_full == FULL_DEAD_LETTER)
+            inlet_judge(in, &e, WEIR_E_REJECT, "the buffer is full");
+        else
+            drop(in, in->worker, &e);
+    }
+    inlet_ack_flush(in);
+}
+
 void inlet_deliver(struct inlet *in)
 {
     if (in->is_delivering || !in->is_started ||
         atomic_load_explicit(&in->stage->pipeline->is_stopping, memory_order_relaxed))
         return;
     in->is_delivering = true;
-    while (in->flights < in->flights_max && in->retry_count < RETRIES_MAX &&
+    trim_disk(in);
+    while (in->flights < in->flights_max && 2 * in->retry_count < ring_limit(in) &&
            in->retry_bytes < RING_BYTES_MAX) {
         if (!in->ready.count)
             read_backlog(in);

@@ -82,7 +82,7 @@ struct inlet {
     struct flight *free_flights, *active;
     size_t flights, flights_max;
     double rate_tokens;
-    int64_t rate_ns;
+    int64_t rate_ns, trim_after_ns;
     bool is_delivering;
     int64_t ack_first, ack_count;
     _Atomic uint64_t in_memory; /* entries without a record, and ring entries */
