@@ -19,6 +19,7 @@ struct plan_batch {
     weir_size max_bytes;
     weir_duration max_wait;
 };
+enum { PLAN_TRANSFORM_ATTEMPTS = 5 }; /* where the file does not say */
 struct plan_retry {
     int64_t max_attempts;
     weir_duration max_age, backoff, backoff_max;

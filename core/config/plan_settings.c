@@ -70,7 +70,7 @@ static const weir_option batch_options[] = {
 
 static const weir_option retry_options[] = {
     WEIR_OPTION(struct plan_retry, max_attempts, .preset = "0", .min = 0, .max = 1000000,
-                .help = "attempts in all; 0 is no limit but the age"),
+                .help = "attempts in all; 0 is no limit but the age; a transform's preset is 5"),
     WEIR_OPTION(struct plan_retry, max_age, .preset = "24h", .min = 0, .max = 366 * 86400e9,
                 .help = "age of an event at which it is given up"),
     WEIR_OPTION(struct plan_retry, backoff, .preset = "200ms", .min = 1e6, .max = 3600e9,

@@ -137,6 +137,18 @@ static void check_endpoint(struct plan_work *w, struct plan_stage *s)
         plan_refuse_endpoint(w, n, kind);
 }
 
+/* A function that fails five times fails for good: what it was given is told apart from a sink that is
+ * down for the night. */
+static void limit_attempts(struct plan_stage *s, struct node *own)
+{
+    union {
+        const void *in;
+        struct plan_retry *out;
+    } retry = {s->delivery.retry.item};
+    if (s->role == ROLE_TRANSFORM && retry.out && !node_get(own, "max_attempts"))
+        retry.out->max_attempts = PLAN_TRANSFORM_ATTEMPTS;
+}
+
 static void fill_delivery(struct plan_work *w, struct plan_stage *s)
 {
     static const char *const any[] = {"*", NULL};
@@ -147,6 +159,7 @@ static void fill_delivery(struct plan_work *w, struct plan_stage *s)
     if (retry && node_get(own, "backoff") && retry->backoff.ns > retry->backoff_max.ns)
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &retry->backoff), NULL,
                  "backoff is longer than backoff_max");
+    limit_attempts(s, own);
     if (s->delivery.dead_letter && !is_name(s->delivery.dead_letter))
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &s->delivery.dead_letter),
                  "use letters, digits, _ and -, at most 64", "this cannot be the name of a stream");
