@@ -136,7 +136,7 @@ tidy: ## Check format and clang-tidy of one folder: make tidy DIR=core/journal
 .PHONY: run demo deps test bench asan tsan check format install docs fuzz
 run: deps ## Build and serve the reference flow until Ctrl-C
 	@$(MAKE) --no-print-directory all
-	$(BUILD)/weir run config/pipeline.yaml
+	WEIR_FUNCTIONS=$(CURDIR)/$(BUILD)/functions $(BUILD)/weir run config/pipeline.yaml
 
 demo: deps ## Run the reference flow end to end, show what happened, stop
 	@$(MAKE) --no-print-directory all
