@@ -64,6 +64,7 @@ void lane_free(struct lane *l)
         batch_free(l->abandoned);
         l->abandoned = next;
     }
+    batch_free(l->gather);
     arena_fini(&l->keep);
     arena_fini(&l->scratch);
     mem_free(l->held);
