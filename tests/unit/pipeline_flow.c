@@ -22,7 +22,8 @@ enum { WAYS = sizeof workers / sizeof *workers };
 static void all_are(int n, weir_outcome outcome)
 {
     for (int i = 0; i < n; i++)
-        ck_assert_msg(world.told[i].outcome == outcome, "%d: %d", i, (int)world.told[i].outcome);
+        ck_assert_msg(world.told[i].outcome == outcome, "%d: %d, %s: %s", i,
+                      (int)world.told[i].outcome, world.told[i].stage, world.told[i].why);
 }
 
 static void all_got_once(int sink, int n)
@@ -231,7 +232,7 @@ START_TEST(rejected_by_a_transform)
 }
 END_TEST
 
-#define QUICK "retry: { backoff: 1ms, backoff_max: 4ms }"
+#define QUICK "retry: { backoff: 1ms, backoff_max: 4ms, max_attempts: 0 }"
 
 START_TEST(transform_retries)
 {
