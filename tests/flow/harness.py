@@ -46,7 +46,7 @@ def wait_for(condition, what, seconds=None):
 def no_report(text):
     """A sanitizer's report fails the test, whatever else went well."""
     if REPORT.search(text):
-        raise AssertionError("the runner's memory or threads are at fault:\n" + text[-8000:])
+        raise AssertionError("the runner's memory or threads are at fault:\n" + text[-20000:])
     return text
 
 
