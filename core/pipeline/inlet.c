@@ -654,8 +654,13 @@ static void trim_disk(struct inlet *in)
     int64_t now = loop_now(in->worker->loop);
     uint64_t live = stream_live(in->stream), limit = disk_limit(in);
     if (!in->is_durable || in->stage->role != ROLE_SINK || in->buffer->when_full == FULL_BLOCK ||
-        live <= limit || now < in->trim_after_ns)
+        live <= limit)
         return;
+    if (now < in->trim_after_ns) { /* nothing else may come that would look again */
+        if (!loop_timer_is_set(&in->read_timer))
+            loop_timer_set(in->worker->loop, &in->read_timer, in->trim_after_ns - now);
+        return;
+    }
     in->trim_after_ns = now + TRIM_EVERY_MS * INT64_C(1000000);
     for (uint64_t n = live - limit; n; n--) {
         if (!in->ready.count)
