@@ -68,7 +68,7 @@ __attribute__((target("sse4.2,pclmul"))) static uint64_t crc_lanes(uint64_t crc,
         crc = _mm_crc32_u64(crc, word);
         memcpy(&word, p + LANE + i, 8);
         second = _mm_crc32_u64(second, word);
-        memcpy(&word, p + 2 * LANE + i, 8);
+        memcpy(&word, p + (size_t)2 * LANE + i, 8);
         third = _mm_crc32_u64(third, word);
     }
     return crc_shift(crc, shift_by_two) ^ crc_shift(second, shift_by_one) ^ third;

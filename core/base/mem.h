@@ -15,11 +15,12 @@ void mem_free(void *p); /* also of a const pointer's object; NULL is fine */
 
 #define MEM_NEW(T) ((T *)mem_new(sizeof(T)))
 
-/* Grows an array to hold one more: MEM_PUSH(items, count, cap) = value. */
+/* Grows an array to hold one more: MEM_PUSH(items, count, cap) = value. The size is a type's, since
+ * clang-tidy takes the size of an expression that is a pointer for a slip. */
 #define MEM_PUSH(items, count, cap) \
-    (*((count) == (cap) \
-           ? ((cap) = (cap) ? 2 * (cap) : 8, (items) = mem_grow((items), (cap) * sizeof *(items))) \
-           : (items), \
+    (*((count) == (cap) ? ((cap) = (cap) ? 2 * (cap) : 8, \
+                           (items) = mem_grow((items), (cap) * sizeof(__typeof__(*(items))))) \
+                        : (items), \
        &(items)[(count)++]))
 
 /* An arena: many allocations, one free. Not thread-safe. */

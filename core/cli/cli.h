@@ -9,6 +9,7 @@
 #include "pipeline/pipeline.h"
 #include "plugin/plugin.h"
 
+/* In the order in which a row is read. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct cli_option {
     const char *name;  /* long, without dashes; NULL ends the table */
     char letter;       /* short, or 0 */

@@ -256,7 +256,6 @@ static void read_stage(struct plan_work *w, enum role role, struct node *name, s
     s->node = node;
     s->places = places_new(w->d);
     s->index = w->plan->stage_count;
-    /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers is meant. */
     MEM_PUSH(w->plan->stages, w->plan->stage_count, w->cap) = s;
     find_component(w, s);
     fill_options(w, s);

@@ -7,7 +7,6 @@
 struct counter *counter_by_id(struct journal *j, uint32_t id, weir_str name)
 {
     while (j->counter_count <= id)
-        /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
         MEM_PUSH(j->counters, j->counter_count, j->counter_cap) = NULL;
     if (!j->counters[id]) {
         j->counters[id] = MEM_NEW(struct counter);

@@ -34,7 +34,6 @@ struct segment *segment_add(struct journal *j, const struct segment_header *h, s
     g->slot = slot;
     g->place.seed = format_seed(j->salt, h->number, h->nonce);
     g->place.life = (uint32_t)h->nonce;
-    /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
     MEM_PUSH(j->segments, j->segment_count, j->segment_cap) = g;
     uint32_t i = j->segment_count - 1;
     for (; i > 0 && j->segments[i - 1]->number > g->number; i--)

@@ -22,7 +22,6 @@ struct stream *stream_by_id(struct journal *j, uint32_t id)
 static void reserve_id(struct journal *j, uint32_t id)
 {
     while (j->stream_count < id)
-        /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
         MEM_PUSH(j->streams, j->stream_count, j->stream_cap) = NULL;
 }
 
@@ -233,7 +232,6 @@ struct run *stream_insert_run(struct stream *s, uint64_t first)
 {
     struct run *r = MEM_NEW(struct run);
     r->first = first;
-    /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
     MEM_PUSH(s->runs, s->run_count, s->run_cap) = r;
     uint32_t i = s->run_count - 1;
     for (; i > 0 && s->runs[i - 1]->first > first; i--)

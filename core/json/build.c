@@ -121,7 +121,6 @@ struct node *build_node(struct builder *b, weir_str value)
     }
     n = build_take(b, sizeof *n);
     n->at = value.ptr;
-    /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
     MEM_PUSH(s->nodes, s->node_count, s->node_cap) = n;
     b->depth++;
     int result = fill_node(b, n, value);

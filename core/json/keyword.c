@@ -248,7 +248,6 @@ static struct regex *read_pattern(struct builder *b, weir_str text)
         (void)build_fail(b, "%s", e.text);
         return NULL;
     }
-    /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
     MEM_PUSH(s->patterns, s->pattern_count, s->pattern_cap) = p;
     return p;
 }

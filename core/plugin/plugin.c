@@ -171,7 +171,7 @@ static void add_file(struct plugins *p, const char *dir, const char *name)
     f->inode = st.st_ino;
     if (check_file(path, &f->offers, &e) != 0)
         f->refused = mem_text(e.text);
-    MEM_PUSH(p->files, p->file_count, p->file_cap) = f; /* NOLINT(bugprone-sizeof-expression) */
+    MEM_PUSH(p->files, p->file_count, p->file_cap) = f;
 }
 
 static int is_object(const struct dirent *entry)
