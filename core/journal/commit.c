@@ -307,6 +307,18 @@ static void abandon_active(struct journal *j, int error)
     j->active = NULL;
 }
 
+/* A mean that forgets: the last eight syncs weigh most. Of the real clock, whatever the journal's is. */
+static int timed_sync(struct journal *j)
+{
+    int64_t begun = clock_mono(&clock_real);
+    int result = j->disk->sync(j->disk, j->active->slot->fd);
+    int64_t took = clock_mono(&clock_real) - begun;
+    int64_t mean = atomic_load_explicit(&j->sync_ns, memory_order_relaxed);
+    atomic_store_explicit(&j->sync_ns, mean ? mean + (took - mean) / 8 : took,
+                          memory_order_relaxed);
+    return result;
+}
+
 static int try_store(struct journal *j, bool *is_refused)
 {
     int result = place_group(j);
@@ -317,7 +329,7 @@ static int try_store(struct journal *j, bool *is_refused)
     result = write_group(j);
     if (result == 0) {
         answer_written(j);
-        result = j->disk->sync(j->disk, j->active->slot->fd);
+        result = timed_sync(j);
     }
     if (result < 0)
         abandon_active(j, result);
@@ -500,6 +512,18 @@ void journal_tick(struct journal *j)
     (void)commit_run(j);
     (void)commit_upkeep(j, true);
     commit_leave(j);
+}
+
+int64_t journal_sync_ns(const struct journal *j)
+{
+    return atomic_load_explicit(&j->sync_ns, memory_order_relaxed);
+}
+
+void journal_kick(struct journal *j)
+{
+    journal_lock(j);
+    (void)pthread_cond_signal(&j->wanted);
+    journal_unlock(j);
 }
 
 void journal_set_wake(struct journal *j, void (*fn)(void *user), void *user)

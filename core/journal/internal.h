@@ -141,6 +141,7 @@ struct journal {
     uint64_t stamp; /* of the last use of a segment's offsets */
     struct stream *touched;
     struct journal_health health;
+    _Atomic int64_t sync_ns; /* how long a sync takes, of late */
     void (*wake)(void *user);
     void *wake_user;
 

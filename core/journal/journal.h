@@ -67,12 +67,15 @@ void journal_close(struct journal *j); /* commits, checkpoints; waits for the th
 void journal_health(const struct journal *j, struct journal_health *h);
 const struct clock *journal_clock(const struct journal *j); /* no lock; also in a kind's create */
 
-/* ---- drivers: one of the two ---- */
+/* ---- drivers: the thread, or inline, or both ---- */
 int journal_start_thread(struct journal *j, struct error *e);
 /* Inline: fn(user) is called, on any thread and outside the lock, when the first unit of a group came
  * in; some thread then calls journal_commit, which writes, syncs, applies and calls the dones. */
 void journal_set_wake(struct journal *j, void (*fn)(void *user), void *user);
-bool journal_commit(struct journal *j); /* false: nothing was there to do */
+/* With both, who is woken commits where a sync is short, and kicks the thread where it is long. */
+void journal_kick(struct journal *j);
+int64_t journal_sync_ns(const struct journal *j); /* how long a sync takes, of late; 0: none yet */
+bool journal_commit(struct journal *j);           /* false: nothing was there to do */
 /* Inline only: checkpoints, compaction, lazy groups; call some times a second. */
 void journal_tick(struct journal *j);
 

@@ -274,7 +274,7 @@ static void push(struct journal *j, struct journal_unit *u)
     void *user = j->wake_user;
     bool has_thread = j->has_thread;
     journal_unlock(j);
-    if (is_first && has_thread)
+    if (is_first && has_thread && !wake)
         (void)pthread_cond_signal(&j->wanted);
     if (wake)
         wake(user);

@@ -255,13 +255,12 @@ int pipeline_start(struct pipeline *p, struct error *e)
     worker_enter(NULL);
     if (e->code)
         return -1;
-    p->is_inline = p->worker_count == 1;
-    if (p->is_inline) {
+    if (journal_start_thread(p->journal, e) < 0)
+        return -1;
+    if (p->worker_count == 1) {
         p->workers[0]->journal_wake = (struct loop_task){.fn = on_woken, .user = p->workers[0]};
         journal_set_wake(p->journal, on_journal_wake, p->workers[0]);
         atomic_store(&p->workers[0]->is_commit_due, true); /* what starting has put */
-    } else if (journal_start_thread(p->journal, e) < 0) {
-        return -1;
     }
     settle_ledger(p);
     for (size_t i = 0; i < p->worker_total; i++) {
@@ -276,8 +275,6 @@ int pipeline_start(struct pipeline *p, struct error *e)
 
 void pipeline_tick(struct pipeline *p)
 {
-    if (p->is_inline)
-        journal_tick(p->journal);
     logstore_tick(p->logs);
 }
 

@@ -42,7 +42,6 @@ struct pipeline {
     void *on_end_user;
     pthread_mutex_t lock; /* of the stages' status texts */
     struct stage **order; /* of starting */
-    bool is_inline;       /* the one worker commits */
 };
 
 /* Stages' start order is the plan's, offerers of services first. NULL with the reason: nothing is left

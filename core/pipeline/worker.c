@@ -236,7 +236,7 @@ int64_t worker_now(struct worker *w)
     return w->now_wall_ns;
 }
 
-enum { GATHER_ROUNDS = 4 };
+enum { GATHER_ROUNDS = 4, SYNC_SHORT_NS = 250 * 1000 };
 
 static void wake_inlets(struct worker *w)
 {
@@ -244,8 +244,9 @@ static void wake_inlets(struct worker *w)
         inlet_wake(w->to_wake[--w->to_wake_count]);
 }
 
-/* Requests that came while this round's were worked on join the same group: one more look costs a
- * system call, a sync costs a hundred. */
+/* A runner with one worker. Where a sync is short the worker waits for it and no other thread is woken;
+ * where it is long the journal's thread waits, and the worker goes on. Requests that came while this
+ * round's were worked on join the same group: one more look costs a system call, a sync a hundred. */
 static void commit_or_gather(struct worker *w)
 {
     if (loop_dispatched(w->loop) && w->gather_rounds++ < GATHER_ROUNDS) {
@@ -254,6 +255,10 @@ static void commit_or_gather(struct worker *w)
     }
     w->gather_rounds = 0;
     atomic_store_explicit(&w->is_commit_due, false, memory_order_relaxed);
+    if (journal_sync_ns(w->pipeline->journal) > SYNC_SHORT_NS) {
+        journal_kick(w->pipeline->journal);
+        return;
+    }
     (void)journal_commit(w->pipeline->journal);
     run_settled(w);
     commit_submit(w);
