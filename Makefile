@@ -129,7 +129,7 @@ plugin-%:
 .PHONY: tidy
 tidy: ## Check format and clang-tidy of one folder: make tidy DIR=core/journal
 	clang-format-14 --dry-run -Werror $(wildcard $(DIR)/*.c $(DIR)/*.h)
-	clang-tidy-14 --quiet $(wildcard $(DIR)/*.c) -- -std=c11 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Icore -Iinclude -Itests
+	clang-tidy-14 --quiet $(wildcard $(DIR)/*.c) -- $(TIDY_FLAGS)
 
 # ---- running ---------------------------------------------------------------------------------------
 
@@ -176,21 +176,21 @@ bench: deps ## Measure every figure that is claimed, in one run
 	@$(MAKE) --no-print-directory bench-built
 	@BUILD=$(BUILD) python3 tests/bench/run.py
 
+# Every tests/fuzz/NAME.c is a target; its seeds are in tests/fuzz/corpus/NAME.
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
-build/fuzz/bin/%: tests/fuzz/%.c
-	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang-14 \
-	    EXTRA_CFLAGS="-fsanitize=fuzzer-no-link,address,undefined" \
-	    EXTRA_LDFLAGS="-fsanitize=fuzzer-no-link,address,undefined" fuzz-archives
+$(BUILD)/bin/%: tests/fuzz/%.c $(call archives,cli)
 	@mkdir -p $(@D)
 	$(call say,FUZZ $@)
-	$(Q)clang-14 -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Icore -Iinclude -pthread -o $@ $< \
-	    -Wl,--start-group $(ROOMS:%=build/fuzz/lib/%.a) -Wl,--end-group $(CORELIBS)
-.PHONY: fuzz-archives
-fuzz-archives: $(call archives,cli)
+	$(Q)$(CC) $(CFLAGS) -Icore -Itests $(LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group \
+	    $(filter %.a,$^) -Wl,--end-group $(CORELIBS)
+.PHONY: fuzzers-built
+fuzzers-built: $(FUZZERS:%=$(BUILD)/bin/%)
 FUZZ_SECONDS ?= 60
-fuzz: $(FUZZERS:%=build/fuzz/bin/%) ## Fuzz every parser, FUZZ_SECONDS=60 each
+fuzz: ## Fuzz every parser, FUZZ_SECONDS=60 each
 	@tests/deps.sh check
-	@tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
+	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang-14 \
+	    SAN=fuzzer-no-link,address,undefined fuzzers-built
+	@BUILD=build/fuzz tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
 
 # ---- checks ----------------------------------------------------------------------------------------
 
@@ -198,20 +198,25 @@ C_FILES := $(wildcard core/*.c core/*/*.c core/*/*.h plugins/*/*.c plugins/*/*.h
              config/functions/*.c examples/*/*.c examples/*/*/*.c)
 TIDY_FILES := $(wildcard core/*.c core/*/*.c plugins/*/*.c)
 TIDY_STAMPS := $(TIDY_FILES:%.c=build/tidy/%.ok)
+TIDY_FLAGS := -std=c11 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Icore -Iinclude -Itests
+# Findings go to the standard output; the counts of what was suppressed, on the other, say nothing.
 build/tidy/%.ok: %.c .clang-tidy
 	@mkdir -p $(@D)
 	@echo "  TIDY $<"
-	@clang-tidy-14 --quiet $< -- -std=c11 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Icore \
-	    -Iinclude -MMD -MF build/tidy/$*.d 2>/dev/null && touch $@
+	@clang-14 $(TIDY_FLAGS) -MM -MP -MT $@ -MF build/tidy/$*.d $<
+	@clang-tidy-14 --quiet $< -- $(TIDY_FLAGS) 2>/dev/null && touch $@
+.PHONY: tidied
+tidied: $(TIDY_STAMPS)
 
 check: ## Format, layers, clang-tidy, both compilers without a warning, generated pages
 	@tests/deps.sh check
 	clang-format-14 --dry-run -Werror $(C_FILES)
 	awk -f tests/layers.awk core/LAYERS $(wildcard core/*/*.c core/*/*.h)
-	@$(MAKE) --no-print-directory BUILD=build/gcc WERROR=-Werror tests-built
-	@$(MAKE) --no-print-directory BUILD=build/clang CC=clang-14 WERROR=-Werror tests-built
-	@$(MAKE) --no-print-directory $(TIDY_STAMPS)
+	@$(MAKE) --no-print-directory BUILD=build/gcc WERROR=-Werror tests-built bench-built
+	@$(MAKE) --no-print-directory BUILD=build/clang CC=clang-14 WERROR=-Werror tests-built bench-built
+	@$(MAKE) --no-print-directory -k tidied
 	@$(MAKE) --no-print-directory BUILD=$(BUILD) docs-check
+	python3 docs/check.py
 	@echo "check: clean"
 
 format: ## Format the C files
@@ -242,4 +247,4 @@ install: all ## Install runner, plugins, headers, weir.pc, weir.mk and the manua
 clean: ## Remove what was built
 	rm -rf build
 
--include $(shell find $(BUILD)/obj $(BUILD)/tests -name '*.d' 2>/dev/null)
+-include $(shell find $(addprefix $(BUILD)/,obj tests bench functions bin) build/tidy -name '*.d' 2>/dev/null)
