@@ -14,6 +14,8 @@
 
 #define MS INT64_C(1000000)
 
+enum { STOP_SECONDS = 10, FORCED_STOP_SECONDS = 5 };
+
 struct options {
     struct cli_file file;
     const char *log_level, *log_format;
@@ -164,6 +166,38 @@ static int serve(struct running *r, struct error *e)
     return 0;
 }
 
+static void on_stuck(int signal_number)
+{
+    static const char text[] = "weir: error: a stage does not come back: stopping without it; what "
+                               "is on disk stays there\n";
+    (void)signal_number;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(EXIT_INTERNAL);
+}
+
+static void on_impatience(int signal_number)
+{
+    (void)signal_number;
+    (void)alarm(1);
+}
+
+/* Stopping waits for the workers, and one of them may be in a function that never returns. The journal
+ * does not mind an end without notice, so that is what comes then; another signal has it come sooner. */
+static void guard_stop(const struct running *r)
+{
+    const struct sigaction stuck = {.sa_handler = on_stuck};
+    const struct sigaction impatience = {.sa_handler = on_impatience, .sa_flags = SA_RESTART};
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaction(SIGALRM, &stuck, NULL);
+    (void)sigaction(SIGTERM, &impatience, NULL);
+    (void)sigaction(SIGINT, &impatience, NULL);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    (void)alarm(r->is_forced ? FORCED_STOP_SECONDS : STOP_SECONDS);
+}
+
 static int run_plan(struct loaded *l)
 {
     struct error e = {0};
@@ -175,6 +209,7 @@ static int run_plan(struct loaded *l)
         r.pipeline = pipeline_new(l->plan, l->services, &clock_real, &e);
     if (r.pipeline)
         (void)serve(&r, &e);
+    guard_stop(&r);
     admin_stop(r.admin);
     pipeline_free(r.pipeline);
     if (r.signals.fd > 0) {
@@ -182,6 +217,7 @@ static int run_plan(struct loaded *l)
         (void)close(r.signals.fd);
     }
     loop_free(r.loop);
+    (void)alarm(0);
     if (!e.code) {
         log_write(WEIR_INFO, NULL, "stopped");
         return EXIT_OK;

@@ -363,7 +363,7 @@ int elf_read(const char *path, struct elf_plugin *plugin, struct error *e)
     struct stat st;
     char reason[128];
     *plugin = (struct elf_plugin){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO would wait */
     if (fd < 0 || fstat(fd, &st) != 0) {
         (void)error_set(e, EXIT_CONFIG, "%s: %s", path,
                         error_sys_text(errno, reason, sizeof reason));

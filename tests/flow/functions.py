@@ -3,6 +3,8 @@ dead letters with the reason, and the flow goes on."""
 import os
 import re
 import shutil
+import signal
+import socket
 import unittest
 
 from harness import IS_SANITIZED, Case, main, wait_for
@@ -227,6 +229,27 @@ class Functions(Case):
         r.wait_settled(dead_lettered=4, delivered=2, filtered=1)
         self.assertIn("mode good of f", self.logged(r))
         r.stop()
+
+    def test_native_that_hangs(self):
+        """It cannot be stopped, so the runner stops without it."""
+        self.compile("f.so", """#include <fcntl.h>
+#include <unistd.h>
+#include <weir/function.h>
+static weir_status hang(weir_call *c) { for (close(creat("%s", 0600));;) sleep(100); }
+WEIR_FUNCTION(hang);
+""" % self.path("called"))
+        r = self.start_with("handler: f.so")
+        with socket.create_connection(r.address("api")) as client:
+            client.sendall(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                           b"Content-Length: 2\r\n\r\n{}")
+            wait_for(lambda: os.path.exists(self.path("called")), "a call")
+        r.signal(signal.SIGTERM)
+        r.wait_log("SIGTERM: draining")
+        r.signal(signal.SIGTERM)
+        r.wait_log("stopping at once")
+        r.signal(signal.SIGTERM)
+        self.assertEqual(r.wait(), 70)
+        self.assertIn("a stage does not come back", r.log)
 
     def test_start_that_fails(self):
         """An init error is every event's error, until it is mended."""
