@@ -17,6 +17,8 @@ enum {
     RING_BYTES_MAX =
         16 << 20, /* of a stage's events in memory; of a durable buffer the rest is on disk */
     RING_EVENTS_MAX = 1 << 14,
+    RETRIES_MAX = 2048, /* a stage that fails is not given more than this to fail with */
+    BUDGET_SHARE = 8,   /* of all payload memory, at most this part in front of one stage on disk */
     READ_AGAIN_NS = 20 * 1000 * 1000,
 };
 
@@ -227,6 +229,21 @@ void inlet_start(struct inlet *in)
 }
 
 /* A buffer in memory has the file's limits; of one on disk a part is kept in memory as well. */
+/* What is on disk need not be in memory as well: a stage that is down may not take it from the others. */
+static uint64_t memory_share(const struct inlet *in)
+{
+    uint64_t share = in->stage->pipeline->budget.limit_bytes / BUDGET_SHARE;
+    return share < RING_BYTES_MAX ? share : RING_BYTES_MAX;
+}
+
+/* How many of those that failed may wait before no more are tried. */
+static bool has_retry_room(const struct inlet *in)
+{
+    uint64_t limit = (uint64_t)in->buffer->max_events;
+    limit = !limit || limit / 2 > RETRIES_MAX ? RETRIES_MAX : limit / 2 + 1;
+    return in->retry_count < limit && in->retry_bytes < memory_share(in);
+}
+
 static uint64_t ring_limit(const struct inlet *in)
 {
     uint64_t limit = (uint64_t)in->buffer->max_events;
@@ -239,8 +256,8 @@ static bool has_ring_room(const struct inlet *in, size_t n)
                      atomic_load_explicit(&in->retry_waiting, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&in->ring_bytes, memory_order_relaxed);
     uint64_t bytes_limit = in->buffer->max_bytes.bytes;
-    if (in->is_durable && bytes_limit > RING_BYTES_MAX)
-        bytes_limit = RING_BYTES_MAX;
+    if (in->is_durable && bytes_limit > memory_share(in))
+        bytes_limit = memory_share(in);
     return count + n <= ring_limit(in) && bytes < bytes_limit;
 }
 
@@ -684,8 +701,7 @@ void inlet_deliver(struct inlet *in)
         return;
     in->is_delivering = true;
     trim_disk(in);
-    while (in->flights < in->flights_max && 2 * in->retry_count < ring_limit(in) &&
-           in->retry_bytes < RING_BYTES_MAX) {
+    while (in->flights < in->flights_max && has_retry_room(in)) {
         if (!in->ready.count)
             read_backlog(in);
         if (!in->ready.count)
