@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "pipeline/event.h"
 
-void codec_write(const weir_event *ev, struct buf *head); /* all but the body, appended */
+void codec_write(const weir_event *ev, struct buf *out); /* all but the body, appended */
 struct iovec codec_body(const weir_event *ev);
 /* The body is copied into the budget. NULL: REJECT (not an event) or RETRY (no memory) in *s. */
 struct event *codec_read(weir_str bytes, struct block *b, struct budget *budget, weir_status *s);

@@ -213,7 +213,7 @@ void event_add_port(struct event *ev, uint32_t port)
         ev->port_cap = FEW;
     }
     if (ev->port_count == ev->port_cap) {
-        uint32_t *more = block_take(ev->block, 2 * ev->port_cap * sizeof *more);
+        uint32_t *more = block_take(ev->block, sizeof *more * 2 * ev->port_cap);
         memcpy(more, ev->ports, ev->port_count * sizeof *more);
         ev->ports = more;
         ev->port_cap *= 2;

@@ -270,8 +270,10 @@ void graph_free(struct pipeline *p)
 static void make_offers(struct stage *s)
 {
     const weir_service *const *rows = s->component->offers;
-    for (; rows && rows[s->offer_count]; s->offer_count++)
-        ;
+    if (!rows)
+        return;
+    while (rows[s->offer_count])
+        s->offer_count++;
     s->offers = mem_new(s->offer_count * sizeof *s->offers);
     for (size_t i = 0; i < s->offer_count; i++) {
         weir_service *table = mem_copy(rows[i], rows[i]->size);

@@ -29,7 +29,8 @@ static void require_callback(const struct lane *l, const char *function)
     blame(l, what);
 }
 
-static void host_log(const weir_host *h, weir_level level, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void host_log(const weir_host *h, weir_level level,
+                                                           const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -37,7 +38,9 @@ static void host_log(const weir_host *h, weir_level level, const char *fmt, ...)
     va_end(args);
 }
 
-static weir_status host_fail(const weir_host *h, weir_status s, int sys_errno, const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static weir_status host_fail(const weir_host *h,
+                                                                   weir_status s, int sys_errno,
+                                                                   const char *fmt, ...)
 {
     struct lane *l = lane_of(h);
     char text[256], reason[96];
@@ -103,18 +106,19 @@ static weir_payload *host_slice(const weir_host *h, weir_payload *p, size_t from
 static weir_payload *host_join(const weir_host *h, const weir_batch *b, const char *separator)
 {
     struct lane *l = lane_of(h);
-    size_t gap = strlen(separator), total = 0;
+    weir_str gap = weir_text(separator);
+    size_t total = 0;
     char *data = NULL;
     for (size_t i = 0; i < b->count; i++)
-        total += b->events[i]->body->len + gap;
+        total += b->events[i]->body->len + gap.len;
     weir_payload *p = checked(l, payload_new(budget_of(l), total, &data));
     if (!p)
         return NULL;
     for (size_t i = 0; i < b->count; i++) {
         const weir_payload *body = b->events[i]->body;
         memcpy(data, body->ptr, body->len);
-        memcpy(data + body->len, separator, gap);
-        data += body->len + gap;
+        memcpy(data + body->len, gap.ptr, gap.len);
+        data += body->len + gap.len;
     }
     return p;
 }
@@ -235,8 +239,9 @@ static void host_post(const weir_host *h, void (*fn)(void *self, const weir_host
     call_home(lane_of(h), (struct call){.fn = fn, .arg = arg}, on_post);
 }
 
-static weir_status host_refuse(const weir_host *h, const void *member, size_t at, const char *fmt,
-                               ...)
+__attribute__((format(printf, 4, 5))) static weir_status host_refuse(const weir_host *h,
+                                                                     const void *member, size_t at,
+                                                                     const char *fmt, ...)
 {
     const struct lane *l = lane_of(h);
     char text[400];
@@ -478,25 +483,23 @@ static bool is_name(const char *a, const char *b)
     return *a == *b;
 }
 
-/* The members that nearly every event gets. */
-static weir_str *text_member(weir_event *ev, const char *name)
+static weir_status set_text(struct block *b, weir_str *member, weir_str value)
 {
-    if (is_name(name, "source"))
-        return &ev->source;
-    if (is_name(name, "type"))
-        return &ev->type;
-    return is_name(name, "key") ? &ev->key : NULL;
+    if (value.len > UINT32_MAX / 4)
+        return WEIR_E_REJECT;
+    *member = value.len ? block_text(b, value) : (weir_str){0};
+    return WEIR_OK;
 }
 
+/* First the members that nearly every event gets. */
 static weir_status set_envelope(struct block *b, weir_event *ev, const char *name, weir_str value)
 {
-    weir_str *text = text_member(ev, name);
-    if (text && value.len > UINT32_MAX / 4)
-        return WEIR_E_REJECT;
-    if (text) {
-        *text = value.len ? block_text(b, value) : (weir_str){0};
-        return WEIR_OK;
-    }
+    if (is_name(name, "source"))
+        return set_text(b, &ev->source, value);
+    if (is_name(name, "type"))
+        return set_text(b, &ev->type, value);
+    if (is_name(name, "key"))
+        return set_text(b, &ev->key, value);
     if (strcmp(name, "id") == 0)
         return id_parse(value, &ev->id) ? WEIR_OK : WEIR_E_REJECT;
     if (strcmp(name, "time") == 0)

@@ -300,7 +300,7 @@ void lane_settle(struct lane *l, struct ticket *t)
     size_t n = t->count;
     lane_enter(l, NULL, NULL);
     weir_verdict *verdicts = arena_take_raw(&l->scratch, n * sizeof *verdicts);
-    const weir_verdict **list = arena_take_raw(&l->scratch, n * sizeof *list);
+    const weir_verdict **list = arena_take_raw(&l->scratch, n * sizeof(const weir_verdict *));
     ticket_settle(t, &s, verdicts, list);
     for (size_t i = 0; i < n; i++)
         if (verdicts[i].outcome == WEIR_FAILED)

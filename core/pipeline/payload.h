@@ -37,7 +37,7 @@ static inline struct payload *payload_of(weir_payload *p)
 weir_payload *payload_new(struct budget *b, size_t n, char **data);
 weir_payload *payload_copy(struct budget *b, const void *bytes, size_t n);
 weir_payload *payload_wrap(struct budget *b, weir_str bytes, void (*release)(void *), void *arg);
-weir_payload *payload_slice(weir_payload *p, size_t from, size_t n);
+weir_payload *payload_slice(weir_payload *from, size_t at, size_t n);
 static inline weir_payload *payload_ref(weir_payload *p)
 {
     if (p)

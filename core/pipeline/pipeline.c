@@ -530,9 +530,10 @@ void pipeline_refresh_metrics(struct pipeline *p)
 static void not_ready(struct buf *why, const char *stage, const char *text)
 {
     buf_print(why, "%s{\"stage\":\"%s\",\"reason\":\"", why->len ? "," : "", stage);
-    for (; *text; text++) /* reasons may hold anything: keep the JSON plain */
-        buf_add_char(why,
-                     (unsigned char)*text < 0x20 || *text == '"' || *text == '\\' ? ' ' : *text);
+    for (; *text; text++) { /* reasons may hold anything: keep the JSON plain */
+        bool is_plain = (unsigned char)*text >= 0x20 && *text != '"' && *text != '\\';
+        buf_add(why, is_plain ? text : " ", 1);
+    }
     buf_add_text(why, "\"}");
 }
 

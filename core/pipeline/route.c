@@ -169,9 +169,9 @@ static void reserve_ports(struct worker *w, size_t n)
 {
     if (w->by_port_cap >= n)
         return;
-    w->by_port = mem_grow(w->by_port, n * sizeof *w->by_port);
+    w->by_port = mem_grow(w->by_port, n * sizeof(struct batch *));
     w->ports_used = mem_grow(w->ports_used, n * sizeof *w->ports_used);
-    memset(w->by_port, 0, n * sizeof *w->by_port);
+    memset(w->by_port, 0, n * sizeof(struct batch *));
     w->by_port_cap = n;
 }
 
@@ -185,42 +185,32 @@ static size_t ports_read(const struct stage *s, const struct event *ev)
     return n;
 }
 
-/* Sorts the events of a batch by the ports that they named; the batches by port are the worker's
- * scratch, so they are taken out before any is routed. */
-static void route_by_port(struct stage *from, struct worker *w, struct batch *take)
+static void drop_unread(struct stage *from, struct worker *w, struct event *ev)
 {
-    size_t used = 0;
-    bool is_ours = block_owner(take->block) == w;
-    reserve_ports(w, from->port_count);
-    for (size_t i = 0; i < take->pub.count; i++) {
-        struct event *ev = take->events[i];
-        size_t n = ports_read(from, ev);
-        const uint32_t zero = 0, *ports = ev->port_count ? ev->ports : &zero;
-        uint32_t count = ev->port_count ? ev->port_count : 1;
-        if (!n) {
-            worker_count(w, LEDGER_FILTERED, 1);
-            metric_add(from->m.filtered, 1);
-            trace_add(w, from, ev, TRACE_FILTERED, "nobody reads its ports");
-            slot_release(ev->slot, SLOT_FILTERED);
-            continue;
-        }
-        slot_ref(ev->slot, (uint32_t)n - 1);
-        worker_count(w, LEDGER_COPIED, (int64_t)n - 1);
-        for (uint32_t k = 0; k < count; k++) {
-            uint32_t port = ports[k];
-            if (port >= from->port_count || !from->ports[port].count)
-                continue;
-            struct batch **b = &w->by_port[port];
-            if (!*b) {
-                *b = batch_with_block(w, is_ours ? take->block : block_new(w));
-                if (!is_ours)
-                    block_unref((*b)->block);
-                w->ports_used[used++] = port;
-            }
-            (*b)->is_shared |= n > 1 || take->is_shared;
-            batch_add(*b, ev);
-        }
+    worker_count(w, LEDGER_FILTERED, 1);
+    metric_add(from->m.filtered, 1);
+    trace_add(w, from, ev, TRACE_FILTERED, "nobody reads its ports");
+    slot_release(ev->slot, SLOT_FILTERED);
+}
+
+static struct batch *batch_of_port(struct worker *w, struct block *block, uint32_t port,
+                                   size_t *used)
+{
+    struct batch **b = &w->by_port[port];
+    if (!*b) {
+        bool is_ours = block_owner(block) == w;
+        *b = batch_with_block(w, is_ours ? block : block_new(w));
+        if (!is_ours)
+            block_unref((*b)->block);
+        w->ports_used[(*used)++] = port;
     }
+    return *b;
+}
+
+/* The batches by port are the worker's scratch, so they are taken out before any is routed: a list,
+ * with the port where a batch that is done has its status. */
+static struct batch *take_by_port(struct worker *w, size_t used)
+{
     struct batch *list = NULL, **end = &list;
     for (size_t i = 0; i < used; i++) {
         struct batch *b = w->by_port[w->ports_used[i]];
@@ -230,6 +220,39 @@ static void route_by_port(struct stage *from, struct worker *w, struct batch *ta
         *end = b;
         end = &b->next;
     }
+    return list;
+}
+
+static void sort_event(struct stage *from, struct worker *w, struct batch *take, struct event *ev,
+                       size_t *used)
+{
+    static const uint32_t first = 0;
+    size_t n = ports_read(from, ev);
+    const uint32_t *ports = ev->port_count ? ev->ports : &first;
+    uint32_t count = ev->port_count ? ev->port_count : 1;
+    if (!n) {
+        drop_unread(from, w, ev);
+        return;
+    }
+    slot_ref(ev->slot, (uint32_t)n - 1);
+    worker_count(w, LEDGER_COPIED, (int64_t)n - 1);
+    for (uint32_t k = 0; k < count; k++) {
+        if (ports[k] >= from->port_count || !from->ports[ports[k]].count)
+            continue;
+        struct batch *b = batch_of_port(w, take->block, ports[k], used);
+        b->is_shared |= n > 1 || take->is_shared;
+        batch_add(b, ev);
+    }
+}
+
+/* Sorts the events of a batch by the ports that they named. */
+static void route_by_port(struct stage *from, struct worker *w, struct batch *take)
+{
+    size_t used = 0;
+    reserve_ports(w, from->port_count);
+    for (size_t i = 0; i < take->pub.count; i++)
+        sort_event(from, w, take, take->events[i], &used);
+    struct batch *list = take_by_port(w, used);
     batch_free(take);
     while (list) {
         struct batch *b = list;

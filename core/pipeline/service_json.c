@@ -143,7 +143,7 @@ static void tell(void *user, const weir_violation *v)
     if (t->count == TOLD_MAX)
         return;
     if (!t->list)
-        t->list = arena_take_raw(t->scratch, TOLD_MAX * sizeof *t->list);
+        t->list = arena_take_raw(t->scratch, TOLD_MAX * sizeof(const weir_violation *));
     weir_violation *copy = arena_take_raw(t->scratch, sizeof *copy);
     *copy = *v;
     copy->pointer.ptr = arena_copy(t->scratch, v->pointer.ptr, v->pointer.len);

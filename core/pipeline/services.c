@@ -68,7 +68,7 @@ struct service_tables *service_tables_new(void)
                              &t->shape.base,       &t->queue.base, &t->http_server.base,
                              &t->http_client.base, &t->logs.base,  &t->metrics.base,
                              &t->about.base};
-    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++)
+    for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++)
         bases[i]->self = t;
     return t;
 }
