@@ -35,7 +35,8 @@ static int64_t read_exponent(const char *p, const char *end)
     if (p < end && (*p == '-' || *p == '+'))
         p++;
     int64_t n = 0;
-    for (; p < end && n < EXPONENT_MAX; p++)
+    /* A text that was promised to be JSON and is not may hold anything here. */
+    for (; p < end && *p >= '0' && *p <= '9' && n < EXPONENT_MAX; p++)
         n = n * 10 + (*p - '0');
     return is_negative ? -n : n;
 }
