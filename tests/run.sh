@@ -29,18 +29,33 @@ count() { # name, exit code, output file: adds the counts of Check's or our own 
         echo "ok   $1 ($p)"
     fi
 }
-run() {
-    local out=$folder/out.txt start=$SECONDS
-    "${@:2}" >"$out" 2>&1 </dev/null
-    count "$1" $? "$out"
-    [ $((SECONDS - start)) -gt 20 ] && echo "     $((SECONDS - start)) s"
+# Most tests wait for disks and timers rather than compute: JOBS of them run side by side.
+jobs=${JOBS:-3}
+started=0
+run() { # name, command: its output and exit code are kept under a number, to be told in order
+    local n=$started
+    started=$((started + 1))
+    names[n]=$1
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+    (
+        begun=$SECONDS
+        "${@:2}" >"$folder/$n.out" 2>&1 </dev/null
+        echo "$? $((SECONDS - begun))" >"$folder/$n.code"
+    ) &
 }
-for t in "$build"/tests/* "$build"/tests/plugins/*; do
-    [ -f "$t" ] && [ -x "$t" ] && run "${t#"$build"/tests/}" "$t"
-done
+names=()
 for t in tests/plugins/*.py tests/flow/*.py; do
     case $t in */harness.py | *'*'*) continue ;; esac
     run "${t#tests/}" python3 "$t"
+done
+for t in "$build"/tests/* "$build"/tests/plugins/*; do
+    [ -f "$t" ] && [ -x "$t" ] && run "${t#"$build"/tests/}" "$t"
+done
+wait
+for n in "${!names[@]}"; do
+    read -r code seconds <"$folder/$n.code"
+    count "${names[n]}" "$code" "$folder/$n.out"
+    [ "$seconds" -gt 30 ] && echo "     $seconds s"
 done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -319,6 +319,8 @@ weir_status journal_submit_wait(struct journal_unit *take)
     struct journal *j = take->journal;
     struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     journal_submit(take, JOURNAL_SYNCED, waiter_done, &w);
+    if (j->has_thread)
+        journal_kick(j); /* whoever is woken otherwise may be this very thread */
     (void)pthread_mutex_lock(&w.lock);
     while (!w.is_done) {
         if (!j->has_thread) { /* commits take turns, so ours is over when one of them found nothing */
