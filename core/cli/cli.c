@@ -1,6 +1,8 @@
 /* cli/cli.c: commands, their options and their help. */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,14 +230,40 @@ static int unknown_command(const char *name)
     return EXIT_USAGE_ERROR;
 }
 
+/* A closed one would be given to the next file that is opened: what is printed would go into the journal. */
+static void open_standard_files(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+/* What was printed is worth nothing when it did not arrive. */
+static int flush_output(int code)
+{
+    char reason[128];
+    bool is_lost = ferror(stdout) != 0;
+    errno = 0;
+    if (fflush(stdout) == 0 && !is_lost)
+        return code;
+    if (errno != EPIPE) /* whoever reads has seen enough */
+        (void)fprintf(stderr, "weir: write to standard output: %s\n",
+                      errno ? error_sys_text(errno, reason, sizeof reason) : "failed");
+    return code ? code : EXIT_IO;
+}
+
 int cli_main(int argc, char **argv)
 {
+    open_standard_files();
     const char *name = argc > 1 ? argv[1] : NULL;
     if (!name)
         return print_commands(stderr);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         if (argc == 2)
-            return print_commands(stdout);
+            return flush_output(print_commands(stdout));
         name = argv[2];
         cli_common.help = true;
         argc = 2;
@@ -244,6 +272,6 @@ int cli_main(int argc, char **argv)
         name = "version";
     for (const struct cli_command *const *c = cli_commands; *c; c++)
         if (strcmp(name, (*c)->name) == 0)
-            return run_command(*c, argc - 2, argv + 2);
+            return flush_output(run_command(*c, argc - 2, argv + 2));
     return unknown_command(name);
 }
