@@ -14,7 +14,7 @@
 #include "pipeline/inlet.h"
 #include "pipeline/pipeline.h"
 
-enum { EVENTS = 40000, SINKS = 4, WAIT_MS = 60000 };
+enum { EVENTS = 40000, SINKS = 4, WAIT_MS = 20000 };
 
 struct told {
     int times;
