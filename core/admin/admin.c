@@ -16,7 +16,8 @@ struct admin {
     struct pipeline *pipeline;
     struct http_server *server;
     struct loop *loop;
-    char *address_path; /* where the command line finds the address */
+    struct ledger_answer *ledgers; /* answers that wait for the columns to agree */
+    char *address_path;            /* where the command line finds the address */
 };
 
 typedef void handler(struct admin *a, struct http_request *r);
@@ -69,22 +70,76 @@ static void metrics(struct admin *a, struct http_request *r)
     answer(r, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
-static void ledger(struct admin *a, struct http_request *r)
+/* The columns and what is in flight change on several threads and are no snapshot: while events move,
+ * and until the journal has applied the last acknowledgements (a tenth of a second), they may differ.
+ * They are read again until they agree, for half a second. */
+enum { LEDGER_AGAIN_MS = 10, LEDGER_TRIES = 50 };
+
+struct ledger_answer {
+    struct loop_timer timer; /* first */
+    struct admin *admin;
+    struct http_request *request;
+    struct ledger_answer *next; /* of the admin: those under way */
+    int tries;
+};
+
+static bool ledger_print(struct admin *a, struct buf *text)
 {
     int64_t c[LEDGER_COLUMNS], in_flight;
-    struct buf text = {0};
     pipeline_ledger(a->pipeline, c, &in_flight);
     int64_t owed = c[LEDGER_ACCEPTED] + c[LEDGER_COPIED], done = in_flight;
     for (int i = LEDGER_DELIVERED; i < LEDGER_COLUMNS; i++)
         done += c[i];
-    buf_print(&text,
+    buf_print(text,
               "{\"accepted\":%lld,\"copied\":%lld,\"delivered\":%lld,\"filtered\":%lld,"
               "\"dead_lettered\":%lld,\"dropped\":%lld,\"in_flight\":%lld,\"balanced\":%s}\n",
               (long long)c[LEDGER_ACCEPTED], (long long)c[LEDGER_COPIED],
               (long long)c[LEDGER_DELIVERED], (long long)c[LEDGER_FILTERED],
               (long long)c[LEDGER_DEAD_LETTERED], (long long)c[LEDGER_DROPPED],
               (long long)in_flight, owed == done ? "true" : "false");
-    answer(r, 200, NULL, &text);
+    return owed == done;
+}
+
+static void ledger_unlink(struct ledger_answer *l)
+{
+    struct ledger_answer **link = &l->admin->ledgers;
+    while (*link != l)
+        link = &(*link)->next;
+    *link = l->next;
+    loop_timer_cancel(l->admin->loop, &l->timer);
+}
+
+static void ledger_try(struct loop_timer *t)
+{
+    struct ledger_answer *l = t->user;
+    struct buf text = {0};
+    if (!ledger_print(l->admin, &text) && ++l->tries < LEDGER_TRIES) {
+        buf_fini(&text);
+        loop_timer_set(l->admin->loop, &l->timer, LEDGER_AGAIN_MS * INT64_C(1000000));
+        return;
+    }
+    ledger_unlink(l);
+    answer(l->request, 200, NULL, &text);
+    mem_free(l);
+}
+
+/* The runner stops: as it is now. */
+static void ledger_last(struct ledger_answer *l)
+{
+    l->tries = LEDGER_TRIES;
+    ledger_try(&l->timer);
+}
+
+static void ledger(struct admin *a, struct http_request *r)
+{
+    struct ledger_answer *l = MEM_NEW(struct ledger_answer);
+    l->timer.fn = ledger_try;
+    l->timer.user = l;
+    l->admin = a;
+    l->request = r;
+    l->next = a->ledgers;
+    a->ledgers = l;
+    ledger_try(&l->timer);
 }
 
 /* ---- control: what changes something asks for a header that a web page cannot send ---- */
@@ -293,6 +348,8 @@ void admin_stop(struct admin *a)
 {
     if (!a)
         return;
+    while (a->ledgers)
+        ledger_last(a->ledgers);
     if (a->server)
         http_server_free(a->server);
     if (a->address_path)

@@ -105,10 +105,15 @@ static void settle_ledger(struct pipeline *p)
     int64_t lost = owed - in_flight;
     if (!lost)
         return;
-    log_write(WEIR_INFO, NULL,
-              "%lld branches of events were in memory alone when the last run ended: taken off the "
-              "ledger, their sources bring them again",
-              (long long)lost);
+    if (lost > 0)
+        log_write(WEIR_INFO, NULL,
+                  "%lld branches of events were in memory alone when the last run ended: taken off "
+                  "the ledger, their sources bring them again",
+                  (long long)lost);
+    else
+        log_write(WEIR_WARN, NULL,
+                  "%lld branches of events are on disk that the ledger does not know: put on it",
+                  (long long)-lost);
     struct journal_unit *u = journal_begin(p->journal);
     unit_count(u, p->counters[LEDGER_ACCEPTED], -lost);
     atomic_fetch_sub(&p->ledger[LEDGER_ACCEPTED], lost);

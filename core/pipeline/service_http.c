@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "net/http_server.h"
 #include "pipeline/inlet.h"
 #include "pipeline/services.h"
@@ -84,6 +85,15 @@ static void listener_end(void *arg)
     mem_free(at);
 }
 
+/* Sharing a port is for the workers of one stage: two stages would get each other's requests. */
+static const struct weir_http_listener *listening_at(const struct pipeline *p, const char *address)
+{
+    const struct weir_http_listener *at = p->listeners;
+    while (at && strcmp(at->address, address) != 0)
+        at = at->next;
+    return at;
+}
+
 static weir_status listen_on(const weir_http_server *s, const weir_http_listen *how,
                              weir_http_listener **listener)
 {
@@ -94,15 +104,21 @@ static weir_status listen_on(const weir_http_server *s, const weir_http_listen *
     at->stage = stage;
     at->servers = mem_new(stage->lane_count * sizeof(struct http_server *));
     (void)snprintf(at->address, sizeof at->address, "%s", how->address);
+    /* A path is one socket; its connections are all served by the first worker. */
+    size_t wanted = text_starts(weir_text(at->address), "unix:") ? 1 : stage->lane_count;
     struct http_server_settings settings = {
-        .is_shared = stage->lane_count > 1,
+        .is_shared = wanted > 1,
         .bodies = {body_alloc, body_unref, stage->pipeline},
         .body_max = how->body_max.bytes,
         .request_timeout_ns = how->timeout.ns,
         .request = on_request,
         .admit = stage->role == ROLE_SOURCE ? on_admit : NULL,
     };
-    for (; at->count < stage->lane_count; at->count++) {
+    const struct weir_http_listener *other = listening_at(stage->pipeline, at->address);
+    if (other)
+        (void)error_set(&e, EXIT_CONFIG, "listen %s: %s listens there already", at->address,
+                        other->stage->name);
+    for (; !e.code && at->count < wanted; at->count++) {
         settings.user = stage->lanes[at->count];
         settings.address = at->address; /* the first one finds the port that port 0 means */
         at->servers[at->count] =

@@ -49,15 +49,31 @@ static weir_status class_of(const weir_http_reply *reply)
     return status == 401 || status == 403 ? WEIR_E_CONFIG : WEIR_E_REJECT;
 }
 
+/* The URL without what may be secret: user and password, and the query. */
+static const char *public_url(const struct sink *k, const weir_host *h)
+{
+    const char *scheme = strstr(k->url, "://");
+    const char *host = scheme ? scheme + 3 : k->url;
+    size_t authority = strcspn(host, "/?#"), at = authority;
+    while (at && host[at - 1] != '@')
+        at--;
+    int before = (int)(host - k->url), after = (int)strcspn(host + at, "?#");
+    char *text = h->scratch(h, strlen(k->url) + 1);
+    (void)snprintf(text, strlen(k->url) + 1, "%.*s%.*s", before, k->url, after, host + at);
+    return text;
+}
+
 static const char *why_of(const struct sink *k, const weir_host *h, const weir_http_reply *reply)
 {
     char *why = h->scratch(h, WHY_MAX);
     size_t shown = reply->body->len < ANSWER_SHOWN ? reply->body->len : ANSWER_SHOWN;
     if (reply->error)
-        (void)snprintf(why, WHY_MAX, "%s %s: %s", methods[k->method], k->url, reply->error);
+        (void)snprintf(why, WHY_MAX, "%s %s: %s", methods[k->method], public_url(k, h),
+                       reply->error);
     else
-        (void)snprintf(why, WHY_MAX, "%s %s: answered %d%s%.*s", methods[k->method], k->url,
-                       reply->status, shown ? ": " : "", (int)shown, reply->body->ptr);
+        (void)snprintf(why, WHY_MAX, "%s %s: answered %d%s%.*s", methods[k->method],
+                       public_url(k, h), reply->status, shown ? ": " : "", (int)shown,
+                       reply->body->ptr);
     return why;
 }
 

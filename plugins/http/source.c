@@ -47,7 +47,7 @@ struct worker {
 };
 
 struct headers { /* those that matter here */
-    weir_str content_type, traceparent, request_id;
+    weir_str content_type, traceparent, request_id, encoding;
 };
 
 /* ---- answers ----------------------------------------------------------------------------------- */
@@ -89,13 +89,15 @@ static weir_status refuse(const struct source *s, const weir_host *h, weir_http_
 
 static struct headers headers_of(const weir_http_call *call)
 {
-    struct headers found = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+    struct headers found = {{NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}};
     for (size_t i = 0; i < call->headers.count; i++) {
         const weir_attr *header = &call->headers.items[i];
         if (weir_same(header->key, "content-type"))
             found.content_type = header->value;
         else if (weir_same(header->key, "traceparent"))
             found.traceparent = header->value;
+        else if (weir_same(header->key, "content-encoding"))
+            found.encoding = header->value;
         else if (weir_same(header->key, "x-request-id"))
             found.request_id = header->value;
     }
@@ -235,11 +237,20 @@ static weir_status examine(const struct source *s, const weir_host *h, weir_http
                       (int)(headers->content_type.len < 80 ? headers->content_type.len : 80),
                       headers->content_type.ptr);
     }
+    if (headers->encoding.len && !weir_same(headers->encoding, "identity")) {
+        wrong.status = 415;
+        wrong.title = "Unsupported Media Type";
+        return refuse(s, h, call, &wrong, "content-encoding %.*s: send the body as it is",
+                      (int)(headers->encoding.len < 80 ? headers->encoding.len : 80),
+                      headers->encoding.ptr);
+    }
     if (!call->body->len)
         return refuse(s, h, call, &wrong, "the body is empty: expected JSON");
     if (s->json->valid(s->json, call->body, &at) != WEIR_OK)
         return at < call->body->len
-                   ? refuse(s, h, call, &wrong, "the body is no JSON in UTF-8 from byte %zu on", at)
+                   ? refuse(s, h, call, &wrong,
+                            "the body is no JSON in UTF-8, or nested too deep, from byte %zu on",
+                            at)
                    : refuse(s, h, call, &wrong, "the body is no whole JSON: it ends at byte %zu",
                             at);
     const weir_schema *schema = s->compiled[r - (const struct route *)s->routes.items];
