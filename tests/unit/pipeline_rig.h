@@ -31,6 +31,7 @@ static struct {
     int got[SINKS][EVENTS];
     int got_count[SINKS];
     int tries[EVENTS];
+    int threads;             /* of sinks of mode thread */
     int kept;                /* batches that gather has */
     _Atomic int is_released; /* hold and keep give what they have */
     _Atomic int is_failing;  /* sinks of mode "switch" */
@@ -330,6 +331,9 @@ static inline void *done_elsewhere(void *arg)
     struct doing *d = arg;
     d->h->done(d->h, d->b, WEIR_OK);
     free(d);
+    (void)pthread_mutex_lock(&world.lock);
+    world.threads--;
+    (void)pthread_mutex_unlock(&world.lock);
     return NULL;
 }
 
@@ -338,6 +342,9 @@ static inline weir_status take_thread(const weir_host *h, const weir_batch *b)
     struct doing *d = malloc(sizeof *d);
     pthread_t thread;
     *d = (struct doing){h, b};
+    (void)pthread_mutex_lock(&world.lock);
+    world.threads++;
+    (void)pthread_mutex_unlock(&world.lock);
     ck_assert_int_eq(pthread_create(&thread, NULL, done_elsewhere, d), 0);
     (void)pthread_detach(thread);
     return WEIR_PENDING;
@@ -379,6 +386,19 @@ static inline weir_status take_write(void *self, const weir_host *h, const weir_
     return t->mode == TAKE_THREAD ? take_thread(h, b) : WEIR_OK;
 }
 
+/* Nothing of a plugin runs any more when it has stopped. */
+static inline void take_stop(void *self, const weir_host *h)
+{
+    const struct timespec moment = {0, 100000};
+    (void)pthread_mutex_lock(&world.lock);
+    while (world.threads) {
+        (void)pthread_mutex_unlock(&world.lock);
+        (void)nanosleep(&moment, NULL);
+        (void)pthread_mutex_lock(&world.lock);
+    }
+    (void)pthread_mutex_unlock(&world.lock);
+}
+
 static inline weir_status take_tick(void *self, const weir_host *h, uint32_t id, weir_batch *out)
 {
     struct take *t = self;
@@ -416,8 +436,8 @@ static inline weir_status take_tick(void *self, const weir_host *h, uint32_t id,
 #define TAKE(n, f) \
     { \
         .name = n, .version = "1", .summary = "takes", .flags = (f), \
-        .state_size = sizeof(struct take), .options = take_options, .write = take_write, \
-        .tick = take_tick \
+        .state_size = sizeof(struct take), .options = take_options, .stop = take_stop, \
+        .write = take_write, .tick = take_tick \
     }
 
 static const weir_component rig_sources[] = {FEED("feed", 0), FEED("feed_replays", WEIR_REPLAYS),
