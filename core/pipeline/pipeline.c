@@ -395,12 +395,21 @@ static void lane_worker_stop(struct lane *l)
     lane_leave(l);
 }
 
+/* Requests under way end now, while their stages can still be told; none begins any more. */
+static void end_requests(struct worker *w)
+{
+    struct http_client *http = w->http;
+    w->http = NULL;
+    http_client_free(http);
+}
+
 /* The last thing that a worker's own thread does: what an instance has there may belong to the thread
  * (a child process that is to die with it). */
 static void on_worker_stop(struct loop_task *t)
 {
     struct worker *w = t->user;
     struct pipeline *p = w->pipeline;
+    end_requests(w);
     for (size_t i = p->stage_count; i-- > 0;)
         for (size_t k = 0; k < p->order[i]->lane_count; k++)
             if (p->order[i]->lanes[k]->worker == w)
@@ -440,8 +449,7 @@ static void stop_stages(struct pipeline *p)
 {
     for (size_t i = 0; i < p->worker_total; i++) {
         worker_enter(p->workers[i]);
-        http_client_free(p->workers[i]->http);
-        p->workers[i]->http = NULL;
+        end_requests(p->workers[i]);
     }
     end_kept(p);
     for (size_t i = 0; i < p->stage_count; i++)

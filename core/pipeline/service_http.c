@@ -306,7 +306,8 @@ static weir_status send_request(const weir_http_client *c, const weir_http_reque
 {
     struct lane *l = service_lane("weir.http_client/1");
     struct error e = {0};
-    struct http_client *client = client_of(l, &e);
+    bool is_stopping = atomic_load(&l->stage->pipeline->is_stopping);
+    struct http_client *client = is_stopping ? NULL : client_of(l, &e);
     struct http_fetch f = fetch_of(l, r);
     struct fetch *job = MEM_NEW(struct fetch);
     *job = (struct fetch){l, r->batch, r->arg, r->take, r->judge};
@@ -316,7 +317,8 @@ static weir_status send_request(const weir_http_client *c, const weir_http_reque
         return WEIR_PENDING;
     payload_unref(r->take);
     mem_free(job);
-    return l->is_short ? WEIR_E_RETRY : l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
+    return l->is_short || is_stopping ? WEIR_E_RETRY
+                                      : l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
 }
 
 struct waited {
