@@ -210,13 +210,13 @@ tidied: $(TIDY_STAMPS)
 
 check: ## Format, layers, clang-tidy, both compilers without a warning, generated pages
 	@tests/deps.sh check
-	clang-format-14 --dry-run -Werror $(C_FILES)
-	awk -f tests/layers.awk core/LAYERS $(wildcard core/*/*.c core/*/*.h)
+	@clang-format-14 --dry-run -Werror $(C_FILES)
+	@awk -f tests/layers.awk core/LAYERS $(wildcard core/*/*.c core/*/*.h)
 	@$(MAKE) --no-print-directory BUILD=build/gcc WERROR=-Werror tests-built bench-built
 	@$(MAKE) --no-print-directory BUILD=build/clang CC=clang-14 WERROR=-Werror tests-built bench-built
 	@$(MAKE) --no-print-directory -k tidied
 	@$(MAKE) --no-print-directory BUILD=$(BUILD) docs-check
-	python3 docs/check.py
+	@python3 docs/check.py
 	@echo "check: clean"
 
 format: ## Format the C files
