@@ -883,6 +883,8 @@ void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retri
 static void on_redo(struct loop_timer *t)
 {
     struct inlet *in = t->user;
+    if (in->is_abandoned)
+        return; /* what is on disk stays there */
     struct block *block = block_new(in->worker);
     struct buf bytes = {0};
     while (in->redo_count) {
