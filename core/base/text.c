@@ -104,3 +104,16 @@ const char *text_nearest(const char *word, const char *const *words)
     }
     return best;
 }
+
+size_t text_put_utf8(char *to, uint32_t c)
+{
+    if (c < 0x80) {
+        to[0] = (char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i; i--, c >>= 6)
+        to[i] = (char)(0x80 | (c & 0x3F));
+    to[0] = (char)((0xF00u >> n & 0xF0u) | c);
+    return n;
+}

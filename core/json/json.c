@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "json/number.h"
 #include "json/same.h"
 #include "json/scan.h"
@@ -237,30 +238,6 @@ long scan_unicode(const char *p, const char *end, const char **next)
     return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
 }
 
-static size_t put_utf8(char *out, long c)
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xC0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 0x3F));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xE0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 0x3F));
-        out[2] = (char)(0x80 | (c & 0x3F));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 0x3F));
-    out[2] = (char)(0x80 | (c >> 6 & 0x3F));
-    out[3] = (char)(0x80 | (c & 0x3F));
-    return 4;
-}
-
 /* Decodes the escape at p (a backslash) to at most four bytes. */
 static const char *unescape(const char *p, const char *end, char *out, size_t *n)
 {
@@ -270,7 +247,7 @@ static const char *unescape(const char *p, const char *end, char *out, size_t *n
     if (kind == 'u') {
         const char *next = end;
         long c = scan_unicode(p + 2, end, &next);
-        *n = put_utf8(out, c < 0 ? 0xFFFD : c);
+        *n = text_put_utf8(out, c < 0 ? 0xFFFD : (uint32_t)c);
         return c < 0 ? p + 2 : next;
     }
     const char *found = kind ? strchr(from, kind) : NULL;

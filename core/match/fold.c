@@ -1,6 +1,7 @@
 /* match/fold.c: text without regard to case, by the full Unicode mappings. */
 #include "match/fold.h"
 
+#include "base/text.h"
 #include "match/fold_table.h"
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
@@ -47,25 +48,12 @@ static size_t decode(const char *text, size_t len, uint32_t *c)
     return n;
 }
 
-static size_t encode(uint32_t c, char *to)
-{
-    if (c < 0x80) {
-        to[0] = (char)c;
-        return 1;
-    }
-    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i; i--, c >>= 6)
-        to[i] = (char)(0x80 | (c & 0x3F));
-    to[0] = (char)((0xF00u >> n & 0xF0u) | c);
-    return n;
-}
-
 static weir_str write_all(const uint32_t *list, size_t count, struct arena *a)
 {
     char text[16];
     size_t n = 0;
     for (size_t i = 0; i < count && list[i]; i++)
-        n += encode(list[i], text + n);
+        n += text_put_utf8(text + n, list[i]);
     weir_str s = {arena_copy(a, text, n), n};
     return s;
 }

@@ -1,5 +1,6 @@
 /* match/scan.c: one walk over the bytes of an event; what no pattern names is skipped. */
 #include "json/scan.h"
+#include "base/text.h"
 #include "match/run.h"
 #include "json/json.h"
 
@@ -80,19 +81,6 @@ static const char *skip(const char *p, const char *end)
 
 /* ---- texts ---------------------------------------------------------------------------------------- */
 
-static size_t put_utf8(char *to, long c)
-{
-    if (c < 0x80) {
-        to[0] = (char)c;
-        return 1;
-    }
-    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i; i--, c >>= 6)
-        to[i] = (char)(0x80 | (c & 0x3F));
-    to[0] = (char)((0xF00L >> n & 0xF0) | c);
-    return n;
-}
-
 static weir_str unescape(struct buf *scratch, const char *p, const char *close)
 {
     static const char from[] = "bfnrt", into[] = "\b\f\n\r\t";
@@ -106,7 +94,7 @@ static weir_str unescape(struct buf *scratch, const char *p, const char *close)
         const char *known = strchr(from, p[1]), *next = p + 2;
         if (p[1] == 'u') {
             long c = scan_unicode(p + 2, close, &next);
-            to += put_utf8(to, c < 0 ? '?' : c);
+            to += text_put_utf8(to, c < 0 ? '?' : (uint32_t)c);
             p = c < 0 ? p + 2 : next;
             continue;
         }

@@ -11,6 +11,28 @@
 #include "base/metrics.h"
 #include "base/text.h"
 
+START_TEST(code_points_become_utf8)
+{
+    static const struct {
+        uint32_t c;
+        const char *want;
+    } cases[] = {{'a', "a"},
+                 {0x7F, "\x7F"},
+                 {0x80, "\xC2\x80"},
+                 {0x7FF, "\xDF\xBF"},
+                 {0x20AC, "\xE2\x82\xAC"},
+                 {0xFFFF, "\xEF\xBF\xBF"},
+                 {0x1F600, "\xF0\x9F\x98\x80"},
+                 {0x10FFFF, "\xF4\x8F\xBF\xBF"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char got[5] = "";
+        ck_assert_uint_eq(text_put_utf8(got, cases[i].c), strlen(cases[i].want));
+        ck_assert_str_eq(got, cases[i].want);
+        ck_assert(text_is_utf8(weir_text(got)));
+    }
+}
+END_TEST
+
 START_TEST(crc32c_known_answer)
 {
     ck_assert_uint_eq(hash_crc32c(0, "123456789", 9), 0xE3069283u); /* RFC 3720, B.4 */
@@ -166,6 +188,7 @@ int main(void)
     Suite *s = suite_create("base");
     TCase *t = tcase_create("all");
     suite_add_tcase(s, t);
+    tcase_add_test(t, code_points_become_utf8);
     tcase_add_test(t, crc32c_known_answer);
     tcase_add_test(t, crc32c_of_every_length);
     tcase_add_test(t, ids_rise_and_round_trip);
