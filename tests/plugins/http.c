@@ -176,9 +176,11 @@ START_TEST(refuses_what_is_no_json)
         {"text/plain", "{}", 415, "content-type text/plain: expected application/json"},
         {"application/jsonp", "{}", 415, "content-type application/jsonp: expected"},
         {"application/json", "", 400, "the body is empty: expected JSON"},
-        {"Application/JSON ;x", "{\"a\":1,}", 400, "no JSON in UTF-8, or nested too deep, from byte 7 on"},
+        {"Application/JSON ;x", "{\"a\":1,}", 400,
+         "no JSON in UTF-8, or nested too deep, from byte 7 on"},
         {"application/json", "{\"a\":", 400, "no whole JSON: it ends at byte 5"},
-        {"application/problem+json", "{\"a\":\"\xff\"}", 400, "no JSON in UTF-8, or nested too deep, from byte 6 on"},
+        {"application/problem+json", "{\"a\":\"\xff\"}", 400,
+         "no JSON in UTF-8, or nested too deep, from byte 6 on"},
     };
     weir_test *t = users("accepted");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
