@@ -1,8 +1,8 @@
 /* match/scan.c: one walk over the bytes of an event; what no pattern names is skipped. */
-#include "base/text.h"
-#include "json/json.h"
 #include "json/scan.h"
+#include "base/text.h"
 #include "match/run.h"
+#include "json/json.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
