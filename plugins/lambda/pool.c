@@ -350,6 +350,8 @@ void pool_ready(struct pool *p, const weir_host *h, int fd)
 
 void pool_tick(struct pool *p, const weir_host *h, uint32_t id)
 {
+    if (id == TIMER_RESTART)
+        p->not_before_ns = 0; /* the timer says when, whatever the wall clock does */
     if (id >= TIMER_FIRST && id - TIMER_FIRST < p->count) {
         struct environment *e = p->all[id - TIMER_FIRST];
         if (e->phase == PHASE_STARTING || e->phase == PHASE_RUNNING)

