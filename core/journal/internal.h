@@ -164,7 +164,8 @@ struct journal {
     uint32_t slot_count, slot_next;
     uint64_t slot_bytes_total;
     struct check_slot checks[2];
-    uint64_t check_number, check_bytes, bytes_since_check;
+    uint64_t check_number, check_bytes;
+    _Atomic uint64_t bytes_since_check; /* the thread looks at it while another commits */
     int64_t check_ns;
     bool is_dir_dirty;
     struct compaction *compaction;
