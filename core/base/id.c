@@ -60,21 +60,6 @@ void id_make(weir_id *id, int64_t wall_ns)
     write_id(id);
 }
 
-void id_make_many(weir_id *ids, size_t stride_bytes, size_t count, int64_t wall_ns)
-{
-    uint64_t ms = (uint64_t)(wall_ns / 1000000);
-    for (size_t i = 0; i < count; i++) {
-        advance(ms);
-        write_id((weir_id *)((char *)ids + i * stride_bytes));
-    }
-}
-
-bool id_is_zero(const weir_id *id)
-{
-    static const weir_id zero;
-    return memcmp(id, &zero, sizeof zero) == 0;
-}
-
 void id_format(const weir_id *id, char text[ID_TEXT_BYTES])
 {
     static const char digits[] = "0123456789abcdef";

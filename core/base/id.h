@@ -5,8 +5,6 @@
 
 /* Any thread; ids of one thread rise. */
 void id_make(weir_id *id, int64_t wall_ns);
-void id_make_many(weir_id *ids, size_t stride_bytes, size_t count, int64_t wall_ns);
-bool id_is_zero(const weir_id *id);
 enum { ID_TEXT_BYTES = 37 };
 void id_format(const weir_id *id, char text[ID_TEXT_BYTES]); /* lower case, NUL at the end */
 bool id_parse(weir_str text, weir_id *id);

@@ -254,7 +254,7 @@ void graph_free(struct pipeline *p)
         for (size_t k = 0; k < s->lane_count; k++)
             lane_free(s->lanes[k]);
         for (size_t k = 0; k < s->offer_count; k++)
-            mem_free(s->offers[k].table);
+            mem_free(s->offers[k]);
         mem_free(s->offers);
         mem_free(s->ports);
         mem_free(s->lanes);
@@ -279,8 +279,7 @@ static void make_offers(struct stage *s)
         weir_service *table = mem_copy(rows[i], rows[i]->size);
         table->self = s->self;
         table->owner = &s->lanes[0]->host;
-        s->offers[i].row = rows[i];
-        s->offers[i].table = table;
+        s->offers[i] = table;
     }
 }
 
@@ -294,7 +293,7 @@ static void find_offers(const struct pipeline *p, const weir_option *row, struct
 {
     for (size_t i = 0; i < p->stage_count; i++)
         for (size_t k = 0; k < p->stages[i]->offer_count && w->count < 64; k++) {
-            const weir_service *t = p->stages[i]->offers[k].table;
+            const weir_service *t = p->stages[i]->offers[k];
             if (strcmp(t->id, row->name) != 0 || t->size < row->item_size)
                 continue;
             w->stages[w->count] = p->stages[i];

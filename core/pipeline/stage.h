@@ -54,10 +54,7 @@ struct stage {
     bool is_started;
     int exit_code; /* why start failed, if not 78 */
     struct ending *endings;
-    struct offered {
-        const weir_service *row;
-        weir_service *table;
-    } * offers;
+    weir_service **offers; /* the tables that others call, one per row of the component */
     size_t offer_count;
 };
 
