@@ -274,7 +274,7 @@ static void make_offers(struct stage *s)
         return;
     while (rows[s->offer_count])
         s->offer_count++;
-    s->offers = mem_new(s->offer_count * sizeof *s->offers);
+    s->offers = mem_new(s->offer_count * sizeof(weir_service *));
     for (size_t i = 0; i < s->offer_count; i++) {
         weir_service *table = mem_copy(rows[i], rows[i]->size);
         table->self = s->self;
