@@ -83,6 +83,11 @@ int64_t loop_now(const struct loop *l)
     return l->now_ns;
 }
 
+int64_t loop_lag(const struct loop *l)
+{
+    return running == l ? clock_mono(l->clock) - l->now_ns : 0;
+}
+
 const struct clock *loop_clock(const struct loop *l)
 {
     return l->clock;

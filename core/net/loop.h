@@ -47,6 +47,8 @@ struct loop *loop_current(void); /* the loop that this thread is running, or NUL
 /* How many descriptors were ready in this round: with some there are likely more to come. */
 unsigned loop_dispatched(const struct loop *l);
 int64_t loop_now(const struct loop *l); /* monotonic, of this round: no system call */
+/* How long the round has lasted: with this on top a timer never fires before its time counted from now. */
+int64_t loop_lag(const struct loop *l);
 const struct clock *loop_clock(const struct loop *l);
 
 int loop_add(struct loop *l, struct loop_watch *w); /* 0 or -errno */

@@ -589,6 +589,13 @@ static void on_timer(struct loop_timer *t)
     lane_timer_fired(lt->lane, lt->id);
 }
 
+/* A plugin that compares times in tick would find nothing due if its timer came early. */
+static int64_t counted_from_now(const struct loop *l, int64_t after_ns)
+{
+    int64_t lag = loop_lag(l);
+    return after_ns < INT64_MAX - lag ? after_ns + lag : after_ns;
+}
+
 static void host_timer(const weir_host *h, uint32_t id, weir_duration after)
 {
     struct lane *l = lane_of(h);
@@ -606,7 +613,7 @@ static void host_timer(const weir_host *h, uint32_t id, weir_duration after)
     if (after.ns < 0)
         loop_timer_cancel(l->worker->loop, &t->timer);
     else
-        loop_timer_set(l->worker->loop, &t->timer, after.ns);
+        loop_timer_set(l->worker->loop, &t->timer, counted_from_now(l->worker->loop, after.ns));
 }
 
 const weir_host host_table = {

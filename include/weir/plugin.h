@@ -212,7 +212,7 @@ struct weir_host {
     void (*bind)(const weir_host *h, weir_batch *out, const weir_batch *take); /* settles as out does */
 
     weir_status (*watch)(const weir_host *h, int fd, int read_write); /* 0 forgets; stop forgets all */
-    void (*timer)(const weir_host *h, uint32_t id, weir_duration after); /* once; negative cancels */
+    void (*timer)(const weir_host *h, uint32_t id, weir_duration after); /* once, not earlier; negative cancels */
 };
 
 /* ---- what a plugin offers -------------------------------------------------------------------- */

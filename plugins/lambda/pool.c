@@ -16,7 +16,8 @@ struct pool {
     struct environment **all; /* those made so far */
     size_t count, capacity;
     struct job *first, *last;
-    int64_t backoff_ns, not_before_ns; /* after a start that failed */
+    int64_t backoff_ns;  /* after a start that failed */
+    bool is_backing_off; /* until TIMER_RESTART, or until one has started */
 };
 
 static void dispatch(struct pool *p, const weir_host *h);
@@ -75,7 +76,7 @@ static void back_off(struct pool *p, const weir_host *h)
     p->backoff_ns = p->backoff_ns ? p->backoff_ns * 2 : backoff_first_ns;
     if (p->backoff_ns > backoff_max_ns)
         p->backoff_ns = backoff_max_ns;
-    p->not_before_ns = h->now(h) + p->backoff_ns;
+    p->is_backing_off = true;
     h->timer(h, TIMER_RESTART, (weir_duration){p->backoff_ns});
 }
 
@@ -257,7 +258,7 @@ static void dispatch(struct pool *p, const weir_host *h)
     }
     for (size_t i = 0; i < p->count; i++)
         wanted -= wanted && p->all[i]->phase == PHASE_STARTING;
-    while (wanted && h->now(h) >= p->not_before_ns && start_one(p, h))
+    while (wanted && !p->is_backing_off && start_one(p, h))
         wanted--;
 }
 
@@ -291,7 +292,8 @@ static void request(struct pool *p, const weir_host *h, struct environment *e, s
     case RUNTIME_NEXT:
         if (e->phase == PHASE_STARTING) {
             e->init_ns = h->now(h) - e->spawned_ns;
-            p->backoff_ns = p->not_before_ns = 0;
+            p->backoff_ns = 0;
+            p->is_backing_off = false;
         }
         e->phase = PHASE_WAITING;
         c->is_asking = true;
@@ -351,7 +353,7 @@ void pool_ready(struct pool *p, const weir_host *h, int fd)
 void pool_tick(struct pool *p, const weir_host *h, uint32_t id)
 {
     if (id == TIMER_RESTART)
-        p->not_before_ns = 0; /* the timer says when, whatever the wall clock does */
+        p->is_backing_off = false; /* the timer alone says when: no clock is asked as well */
     if (id >= TIMER_FIRST && id - TIMER_FIRST < p->count) {
         struct environment *e = p->all[id - TIMER_FIRST];
         if (e->phase == PHASE_STARTING || e->phase == PHASE_RUNNING)

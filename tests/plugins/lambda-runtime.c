@@ -405,6 +405,26 @@ START_TEST(does_not_start)
 }
 END_TEST
 
+/* A timer counts by another clock than now() shows, and can be ahead of it. */
+START_TEST(starts_again_when_its_timer_says)
+{
+    weir_test *t = in_python("handler=broken.main", "environments=1");
+    push(t, (const char *[]){"1"}, 1);
+    work(t, 1);
+    push(t, (const char *[]){"2"}, 1);
+    weir_test_poll(t, 2000); /* the process that could not start has gone */
+    struct weir_test_timer *restart = weir_test_next_timer(t);
+    ck_assert_ptr_nonnull(restart);
+    int64_t early_ns = 50000000, left_ns = restart->at_ns - t->now_ns - early_ns;
+    ck_assert_int_gt(left_ns, 0);
+    restart->at_ns -= early_ns;
+    weir_test_move(t, left_ns);
+    work(t, 2);
+    ck_assert(weir_test_metric(t, "cold_starts") == 2);
+    ends_well(t);
+}
+END_TEST
+
 START_TEST(output)
 {
     weir_test *t = in_python("handler=app.main", NULL);
@@ -535,6 +555,7 @@ int main(void)
     tcase_add_test(c, exits);
     tcase_add_test(c, times_out);
     tcase_add_test(c, does_not_start);
+    tcase_add_test(c, starts_again_when_its_timer_says);
     tcase_add_test(c, output);
     tcase_add_test(c, too_large);
     tcase_add_test(c, python_batches);

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "pipeline/codec.h"
+#include "pipeline/lane.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
@@ -532,6 +533,62 @@ START_TEST(trace_torn_files)
 }
 END_TEST
 
+/* ---- timers of instances ---- */
+
+static int ticks;
+
+static weir_status count_tick(void *self, const weir_host *h, uint32_t id, weir_batch *out)
+{
+    ticks++;
+    return WEIR_OK;
+}
+
+enum { LONG_NS = 50 * 1000 * 1000, SHORT_NS = 10 * 1000 * 1000 };
+
+struct late {
+    struct loop_task task; /* first */
+    struct clock_fake *clock;
+    struct lane *lane;
+};
+
+static void sets_a_timer_late(struct loop_task *task)
+{
+    const struct late *late = task->user;
+    clock_fake_move(late->clock, LONG_NS); /* the round takes that long */
+    lane_enter(late->lane, NULL, NULL);
+    late->lane->host.timer(&late->lane->host, 1, (weir_duration){SHORT_NS});
+    lane_leave(late->lane);
+}
+
+/* However long the round lasts in which it is set: a plugin may compare times when its timer fires. */
+START_TEST(timer_never_fires_early)
+{
+    struct clock_fake clock;
+    struct error e = {0};
+    clock_fake_init(&clock, INT64_C(1735689600000000000));
+    struct pipeline p = {.clock = &clock.base};
+    struct worker *w = worker_new(&p, 0, "w0", &e);
+    ck_assert_ptr_nonnull(w);
+    worker_enter(w);
+    const weir_component component = {.name = "ticks", .tick = count_tick};
+    struct stage s = {.pipeline = &p, .component = &component, .name = "s", .role = ROLE_SINK};
+    struct late late = {.clock = &clock, .lane = lane_new(&s, w)};
+    late.task = (struct loop_task){.fn = sets_a_timer_late, .user = &late};
+    ticks = 0;
+    loop_post(w->loop, &late.task);
+    (void)loop_round(w->loop, 0);
+    clock_fake_move(&clock, SHORT_NS - 1);
+    (void)loop_round(w->loop, 0);
+    ck_assert_int_eq(ticks, 0);
+    clock_fake_move(&clock, 1);
+    (void)loop_round(w->loop, 0);
+    ck_assert_int_eq(ticks, 1);
+    lane_free(late.lane);
+    worker_enter(NULL);
+    worker_free(w);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("pipeline_parts");
@@ -553,6 +610,7 @@ static Suite *suite(void)
     tcase_add_test(t, trace_round_trip);
     tcase_add_test(t, trace_rolls_over);
     tcase_add_test(t, trace_torn_files);
+    tcase_add_test(t, timer_never_fires_early);
     suite_add_tcase(s, t);
     return s;
 }
