@@ -93,11 +93,29 @@ struct inlet {
 };
 
 /* inlet.c */
-void inlet_deliver(struct inlet *in);
 void inlet_entry_end(struct inlet *in, struct entry *e, uint32_t flag);
 void inlet_entry_abandon(struct inlet *in, struct entry *e);
 void inlet_ack(struct inlet *in, uint64_t sequence);
 void inlet_ack_flush(struct inlet *in);
+/* inlet_arrive.c */
+void inlet_post(struct inlet *in); /* under the lock: its worker is to take what arrived */
+void inlet_on_task(struct loop_task *t);
+void inlet_on_redo(struct loop_timer *t);
+void inlet_read_backlog(struct inlet *in); /* what is on disk alone, if nothing else waits */
+/* inlet_deliver.c */
+void inlet_deliver(struct inlet *in);
+/* Straight from a worker's batch to the sink, when nothing waits before it; false: it has to wait. */
+bool inlet_deliver_direct(struct inlet *in, struct worker *w, struct batch *take);
+void inlet_flight_free(struct flight *f);
+/* inlet_limit.c */
+uint64_t inlet_ring_limit(const struct inlet *in);
+bool inlet_has_ring_room(const struct inlet *in, size_t n);
+bool inlet_has_retry_room(const struct inlet *in);
+void inlet_ring_account(struct inlet *in, const struct entry *e, int sign);
+/* Of a buffer in memory that is full, by any worker. Under the lock, which it leaves meanwhile. */
+void inlet_let_oldest_go(struct inlet *in, struct worker *w);
+void inlet_trim(struct inlet *in);
+size_t inlet_rate_room(struct inlet *in, size_t wanted); /* 0: the next batch has to wait */
 /* inlet_retry.c */
 /* True: the event waits for another attempt. Else its branch ended, or will with a dead letter. */
 bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why);

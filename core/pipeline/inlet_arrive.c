@@ -1,0 +1,274 @@
+/* pipeline/inlet_arrive.c: how events come into an inlet: handed over by workers, from the journal, or
+ * read again from disk, where they spill when memory has no room. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "pipeline/codec.h"
+#include "pipeline/commit.h"
+#include "pipeline/inlet_priv.h"
+#include "pipeline/park.h"
+
+enum {
+    READ_AHEAD = 2048,
+    READ_AGAIN_NS = 20 * 1000 * 1000,
+};
+
+/* Under the lock. */
+void inlet_post(struct inlet *in)
+{
+    if (in->is_posted)
+        return;
+    in->is_posted = true;
+    loop_post(in->worker->loop, &in->task);
+}
+
+void inlet_wake(struct inlet *in)
+{
+    (void)pthread_mutex_lock(&in->lock);
+    inlet_post(in);
+    (void)pthread_mutex_unlock(&in->lock);
+}
+
+/* Something arrived. A worker tells another thread when its round ends: woken in the middle it would
+ * find little, and wait for the lock. Under the lock. */
+static void tell(struct inlet *in)
+{
+    struct worker *w = worker_current();
+    if (in->is_posted)
+        return;
+    if (!w || w == in->worker) {
+        inlet_post(in);
+        return;
+    }
+    for (size_t i = 0; i < w->to_wake_count; i++)
+        if (w->to_wake[i] == in)
+            return;
+    MEM_PUSH(w->to_wake, w->to_wake_count, w->to_wake_cap) = in;
+    worker_again(w);
+}
+
+static void watch(struct inlet *in, uint64_t sequence, struct slot *slot)
+{
+    if (in->watcher_count == in->watcher_cap && in->watcher_head) {
+        in->watcher_count -= in->watcher_head;
+        memmove(in->watchers, in->watchers + in->watcher_head,
+                in->watcher_count * sizeof *in->watchers);
+        in->watcher_head = 0;
+    }
+    MEM_PUSH(in->watchers, in->watcher_count, in->watcher_cap) = (struct watcher){sequence, slot};
+}
+
+void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_t sequence)
+{
+    struct entry e = {.ev = ev, .slot = slot, .sequence = sequence};
+    atomic_fetch_add_explicit(&in->came_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->came_bytes, ev->pub.body->len + 128, memory_order_relaxed);
+    (void)pthread_mutex_lock(&in->lock);
+    in->arrived = sequence + 1;
+    if (in->is_abandoned) {
+        slot_release(slot, SLOT_DURABLE);
+    } else if (in->stage->role == ROLE_SINK && (in->is_spilled || !inlet_has_ring_room(in, 1))) {
+        if (!in->is_spilled)
+            in->spill_from = sequence;
+        in->is_spilled = true;
+        if (slot)
+            watch(in, sequence, slot);
+    } else {
+        block_ref(ev->block);
+        ring_push(&in->arrivals, &e);
+        inlet_ring_account(in, &e, 1);
+    }
+    tell(in);
+    (void)pthread_mutex_unlock(&in->lock);
+}
+
+/* A memory buffer takes what comes even when it is full under `block`: who feeds it pauses, and what
+ * was under way then is bounded by what sources may have open. */
+void inlet_push(struct inlet *in, struct worker *w, struct batch *take)
+{
+    if (inlet_deliver_direct(in, w, take))
+        return;
+    (void)pthread_mutex_lock(&in->lock);
+    for (size_t i = 0; i < take->pub.count; i++) {
+        struct event *ev = take->events[i];
+        struct entry e = {.ev = ev, .slot = ev->slot, .sequence = NO_SEQUENCE};
+        if (in->is_abandoned) {
+            slot_fail(e.slot, WEIR_E_RETRY, in->stage->name, "the runner stopped", false);
+            continue;
+        }
+        block_ref(ev->block);
+        ring_push(&in->arrivals, &e);
+        inlet_ring_account(in, &e, 1);
+        if (in->buffer->when_full != FULL_BLOCK && !inlet_has_ring_room(in, 0))
+            inlet_let_oldest_go(in, w);
+    }
+    tell(in);
+    (void)pthread_mutex_unlock(&in->lock);
+    batch_free(take);
+}
+
+static void take_arrivals(struct inlet *in)
+{
+    (void)pthread_mutex_lock(&in->lock);
+    in->is_posted = false;
+    if (!in->ready.count) {
+        struct ring empty = in->ready;
+        empty.head = 0;
+        in->ready = in->arrivals;
+        in->arrivals = empty;
+    }
+    while (in->arrivals.count) {
+        struct entry e = ring_pop(&in->arrivals);
+        ring_push(&in->ready, &e);
+    }
+    (void)pthread_mutex_unlock(&in->lock);
+}
+
+void inlet_on_task(struct loop_task *t)
+{
+    struct inlet *in = t->user;
+    take_arrivals(in);
+    inlet_deliver(in);
+}
+
+static struct slot *watcher_take(struct inlet *in, uint64_t sequence)
+{
+    struct slot *slot = NULL;
+    (void)pthread_mutex_lock(&in->lock);
+    while (in->watcher_head < in->watcher_count &&
+           in->watchers[in->watcher_head].sequence < sequence)
+        slot_release(in->watchers[in->watcher_head++].slot, SLOT_DURABLE);
+    if (in->watcher_head < in->watcher_count && in->watchers[in->watcher_head].sequence == sequence)
+        slot = in->watchers[in->watcher_head++].slot;
+    if (in->watcher_head == in->watcher_count)
+        in->watcher_head = in->watcher_count = 0;
+    (void)pthread_mutex_unlock(&in->lock);
+    return slot;
+}
+
+/* How far the reader may go. What is in the stream and has not arrived yet comes with its slot. What a
+ * transform's stream got in this run is in memory as well: only the earlier run's part is read. */
+static uint64_t reader_end(const struct inlet *in)
+{
+    return in->stage->role == ROLE_SINK ? in->arrived : in->backlog_end;
+}
+
+/* Caught up when nothing has arrived beyond the reader, under the lock that arrivals take. */
+static void catch_up(struct inlet *in)
+{
+    (void)pthread_mutex_lock(&in->lock);
+    if (reader_position(in->reader) >= reader_end(in)) {
+        in->is_spilled = false;
+        reader_free(in->reader);
+        in->reader = NULL;
+    } else {
+        in->spill_from = reader_position(in->reader);
+    }
+    (void)pthread_mutex_unlock(&in->lock);
+}
+
+/* The entry of one record; false: no memory now. */
+static bool entry_from_record(struct inlet *in, struct block *block, uint64_t sequence,
+                              weir_str bytes)
+{
+    weir_status s;
+    struct entry e = {.sequence = sequence};
+    e.ev = codec_read(bytes, block, &in->stage->pipeline->budget, &s);
+    if (s == WEIR_E_RETRY)
+        return false;
+    e.slot = watcher_take(in, sequence);
+    if (!e.ev) {
+        log_write(WEIR_ERROR, in->stage->name, "record %llu of its buffer is no event: left out",
+                  (unsigned long long)sequence);
+        slot_release(e.slot, SLOT_FILTERED);
+        commit_ack(in->worker, in->stream, sequence, 1);
+        return true;
+    }
+    block_ref(block);
+    ring_push(&in->ready, &e);
+    inlet_ring_account(in, &e, 1);
+    return true;
+}
+
+/* The next record before `end`. RETRY: it cannot be read or held now. */
+static weir_status read_one(struct inlet *in, struct block *block, uint64_t end)
+{
+    weir_str bytes;
+    uint64_t sequence = 0;
+    weir_status s = reader_next(in->reader, &bytes, &sequence);
+    if (s == WEIR_IDLE || (s == WEIR_OK && sequence >= end)) {
+        reader_seek(in->reader, end);
+        return WEIR_IDLE;
+    }
+    if (s != WEIR_OK || entry_from_record(in, block, sequence, bytes))
+        return s;
+    reader_seek(in->reader, sequence);
+    return WEIR_E_RETRY;
+}
+
+/* What is on disk only, as far as the buffer in memory has room. */
+void inlet_read_backlog(struct inlet *in)
+{
+    if (atomic_load_explicit(&in->ring_count, memory_order_relaxed))
+        return;
+    (void)pthread_mutex_lock(&in->lock);
+    bool is_spilled = in->is_spilled;
+    uint64_t from = in->spill_from, end = reader_end(in);
+    (void)pthread_mutex_unlock(&in->lock);
+    if (!is_spilled)
+        return;
+    if (in->stage->role == ROLE_TRANSFORM && budget_is_tight(&in->stage->pipeline->budget)) {
+        loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
+        return;
+    }
+    if (!in->reader)
+        in->reader = reader_new(in->stream, from);
+    struct block *block = block_new(in->worker);
+    size_t limit = (size_t)in->batch->max_events;
+    limit = limit < READ_AHEAD ? limit : READ_AHEAD;
+    weir_status s = WEIR_OK;
+    for (size_t i = 0; i < limit && s == WEIR_OK; i++)
+        s = read_one(in, block, end);
+    block_unref(block);
+    if (s == WEIR_IDLE)
+        catch_up(in);
+    else if (s != WEIR_OK)
+        loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
+}
+
+/* A transform's record: what was made of it is safe, or it has to be done again. */
+void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried)
+{
+    atomic_fetch_sub_explicit(&in->taken, 1, memory_order_relaxed);
+    if (!is_to_be_retried) {
+        commit_ack(in->worker, in->stream, sequence, 1);
+        return;
+    }
+    MEM_PUSH(in->redo, in->redo_count, in->redo_cap) = sequence;
+    if (!loop_timer_is_set(&in->redo_timer))
+        loop_timer_set(in->worker->loop, &in->redo_timer, in->retry->backoff.ns);
+}
+
+void inlet_on_redo(struct loop_timer *t)
+{
+    struct inlet *in = t->user;
+    if (in->is_abandoned)
+        return; /* what is on disk stays there */
+    struct block *block = block_new(in->worker);
+    struct buf bytes = {0};
+    while (in->redo_count) {
+        uint64_t sequence = in->redo[in->redo_count - 1];
+        bytes.len = 0;
+        weir_status s = stream_read(in->stream, sequence, &bytes);
+        if (s == WEIR_E_RETRY ||
+            (s == WEIR_OK && !entry_from_record(in, block, sequence, buf_str(&bytes)))) {
+            loop_timer_set(in->worker->loop, &in->redo_timer, in->retry->backoff.ns);
+            break;
+        }
+        in->redo_count--;
+    }
+    block_unref(block);
+    buf_fini(&bytes);
+    inlet_deliver(in);
+}
