@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "net/http_server.h"
 #include "pipeline/control.h"
+#include "pipeline/letters.h"
 
 struct admin {
     struct pipeline *pipeline;
@@ -85,19 +86,15 @@ struct ledger_answer {
 
 static bool ledger_print(struct admin *a, struct buf *text)
 {
-    int64_t c[LEDGER_COLUMNS], in_flight;
-    pipeline_ledger(a->pipeline, c, &in_flight);
-    int64_t owed = c[LEDGER_ACCEPTED] + c[LEDGER_COPIED], done = in_flight;
-    for (int i = LEDGER_DELIVERED; i < LEDGER_COLUMNS; i++)
-        done += c[i];
-    buf_print(text,
-              "{\"accepted\":%lld,\"copied\":%lld,\"delivered\":%lld,\"filtered\":%lld,"
-              "\"dead_lettered\":%lld,\"dropped\":%lld,\"in_flight\":%lld,\"balanced\":%s}\n",
-              (long long)c[LEDGER_ACCEPTED], (long long)c[LEDGER_COPIED],
-              (long long)c[LEDGER_DELIVERED], (long long)c[LEDGER_FILTERED],
-              (long long)c[LEDGER_DEAD_LETTERED], (long long)c[LEDGER_DROPPED],
-              (long long)in_flight, owed == done ? "true" : "false");
-    return owed == done;
+    int64_t columns[LEDGER_COLUMNS], in_flight;
+    pipeline_ledger(a->pipeline, columns, &in_flight);
+    bool is_balanced = pipeline_ledger_open(columns) == in_flight;
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        buf_print(text, "%s\"%s\":%lld", i ? "," : "{", pipeline_ledger_names[i],
+                  (long long)columns[i]);
+    buf_print(text, ",\"in_flight\":%lld,\"balanced\":%s}\n", (long long)in_flight,
+              is_balanced ? "true" : "false");
+    return is_balanced;
 }
 
 static void ledger_unlink(struct ledger_answer *l)
@@ -226,53 +223,157 @@ static void purge(struct admin *a, struct http_request *r)
     answer(r, 200, NULL, &text);
 }
 
-/* Dead letters go back to their stages on a worker, so that the stages hear of them. */
-struct redriving {
+/* ---- dead letters: on a worker, so that the stages hear of them ---- */
+
+struct lettering {
     struct loop_task task; /* first: there, then home */
     struct admin *admin;
     struct http_request *request;
-    char from[128], to[128];
-    struct redrive redrive;
+    struct arena arena;
+    struct letters_query query;
+    struct letters_page page;
+    weir_status status;
     struct error error;
+    uint64_t left, moved, stuck; /* all pages of POST /queues/{name}/redrive */
+    bool is_whole;
 };
 
-static void redrive_home(struct loop_task *t)
+static void lettering_free(struct lettering *l)
 {
-    struct redriving *d = t->user;
-    struct buf text = {0};
-    if (d->error.code) {
-        failed(d->request, &d->error);
-    } else {
-        buf_print(&text, "{\"moved\":%llu,\"left\":%llu}\n", (unsigned long long)d->redrive.moved,
-                  (unsigned long long)d->redrive.left);
-        answer(d->request, 200, NULL, &text);
-    }
-    mem_free(d);
+    letters_page_fini(&l->page);
+    arena_fini(&l->arena);
+    mem_free(l);
 }
 
-static void redrive_there(struct loop_task *t)
+static void letters_go(struct lettering *l);
+
+/* The whole queue, page after page. */
+static bool letters_go_on(struct lettering *l)
 {
-    struct redriving *d = t->user;
-    struct pipeline *p = d->admin->pipeline;
-    (void)control_redrive(p->journal, p, &d->redrive, &d->error);
-    d->task = (struct loop_task){.fn = redrive_home, .user = d};
-    loop_post(d->admin->loop, &d->task);
+    l->moved += l->page.done;
+    l->stuck += l->page.gone + l->page.busy;
+    l->query.from = l->page.next;
+    l->query.until = l->page.until;
+    if (l->query.max)
+        l->query.max -= l->page.matched;
+    if (l->page.is_over || (l->left && !l->query.max))
+        return false;
+    letters_page_fini(&l->page);
+    l->page = (struct letters_page){0};
+    letters_go(l);
+    return true;
+}
+
+static void letters_home(struct loop_task *t)
+{
+    struct lettering *l = t->user;
+    struct buf text = {0};
+    if (l->error.code == EXIT_USAGE_ERROR) {
+        http_problem(l->request, 400, l->error.text, 0);
+    } else if (l->error.code) {
+        failed(l->request, &l->error);
+    } else if (l->status != WEIR_OK) {
+        http_problem(l->request, 503, "the journal cannot be written", 1);
+    } else if (l->is_whole) {
+        if (letters_go_on(l))
+            return;
+        buf_print(&text, "{\"moved\":%llu,\"left\":%llu}\n", (unsigned long long)l->moved,
+                  (unsigned long long)l->stuck);
+        answer(l->request, 200, NULL, &text);
+    } else {
+        letters_page_print(&l->page, &text);
+        answer(l->request, 200, NULL, &text);
+    }
+    lettering_free(l);
+}
+
+static void letters_done(void *user, weir_status s)
+{
+    struct lettering *l = user;
+    l->status = s;
+    l->task = (struct loop_task){.fn = letters_home, .user = l};
+    loop_post(l->admin->loop, &l->task);
+}
+
+static void letters_there(struct loop_task *t)
+{
+    struct lettering *l = t->user;
+    struct pipeline *p = l->admin->pipeline;
+    if (letters_page(p->journal, p, &l->query, &l->page, letters_done, l, &l->error) < 0)
+        letters_done(l, WEIR_OK);
+}
+
+static void letters_go(struct lettering *l)
+{
+    l->task = (struct loop_task){.fn = letters_there, .user = l};
+    loop_post(l->admin->pipeline->workers[0]->loop, &l->task);
+}
+
+static struct lettering *lettering_new(struct admin *a, struct http_request *r)
+{
+    struct lettering *l = MEM_NEW(struct lettering);
+    arena_init(&l->arena);
+    l->admin = a;
+    l->request = r;
+    return l;
+}
+
+/* A page of them: listed, shown, sent back or removed, as the body says. */
+static void letters(struct admin *a, struct http_request *r)
+{
+    struct lettering *l = lettering_new(a, r);
+    struct error e = {0};
+    weir_str body = {r->call.body->ptr, r->call.body->len};
+    if (letters_query_read(body, &l->query, &l->arena, &e) < 0) {
+        http_problem(r, 400, e.text, 0);
+        lettering_free(l);
+        return;
+    }
+    bool is_change = l->query.act == LETTERS_REDRIVE || l->query.act == LETTERS_PURGE;
+    if (is_change && !l->query.is_dry && !is_allowed(r)) {
+        lettering_free(l);
+        return;
+    }
+    letters_go(l);
+}
+
+static void letters_in(struct admin *a, struct http_request *r)
+{
+    struct buf text = {0};
+    letters_queues(a->pipeline->journal, &text);
+    answer(r, 200, NULL, &text);
+}
+
+static void move(struct admin *a, struct http_request *r, const char *from, const char *to)
+{
+    struct redrive d = {.from = from, .to = to, .max = query_number(r, "max", 0)};
+    struct error e = {0};
+    struct buf text = {0};
+    if (control_redrive(a->pipeline->journal, &d, &e) < 0) {
+        failed(r, &e);
+        return;
+    }
+    buf_print(&text, "{\"moved\":%llu,\"left\":0}\n", (unsigned long long)d.moved);
+    answer(r, 200, NULL, &text);
 }
 
 static void redrive(struct admin *a, struct http_request *r)
 {
+    char from[128], to[128];
     if (!is_allowed(r))
         return;
-    struct redriving *d = MEM_NEW(struct redriving);
-    queue_name_of(r, d->from, sizeof d->from);
-    query_value(r, "to", d->to, sizeof d->to);
-    d->admin = a;
-    d->request = r;
-    d->redrive.from = d->from;
-    d->redrive.to = *d->to ? d->to : NULL;
-    d->redrive.max = query_number(r, "max", 0);
-    d->task = (struct loop_task){.fn = redrive_there, .user = d};
-    loop_post(a->pipeline->workers[0]->loop, &d->task);
+    queue_name_of(r, from, sizeof from);
+    query_value(r, "to", to, sizeof to);
+    if (*to) {
+        move(a, r, from, to);
+        return;
+    }
+    struct lettering *l = lettering_new(a, r);
+    l->is_whole = true;
+    l->query.act = LETTERS_REDRIVE;
+    l->query.queue = arena_text(&l->arena, from);
+    l->query.max = l->left = query_number(r, "max", 0);
+    letters_go(l);
 }
 
 static const struct admin_route routes[] = {
@@ -285,6 +386,8 @@ static const struct admin_route routes[] = {
     {"GET /queues/{name}/messages", messages},
     {"POST /queues/{name}/purge", purge},
     {"POST /queues/{name}/redrive", redrive},
+    {"GET /dead-letters", letters_in},
+    {"POST /dead-letters", letters},
 };
 
 static void on_request(void *user, struct http_request *r)

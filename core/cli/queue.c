@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/store.h"
 #include "pipeline/control.h"
+#include "pipeline/letters.h"
 #include "json/json.h"
 
 struct options {
@@ -71,8 +72,31 @@ static char *target_of(const struct options *o, const char *verb, const char *na
                       o->to ? o->to : "");
 }
 
+/* Each dead letter to the stage that it came from. */
+static int redrive_back(struct journal *j, const char *name, uint64_t max, char *const *stages,
+                        struct buf *out, struct error *e)
+{
+    struct letters_page page = {0};
+    struct letters_query q = {.act = LETTERS_REDRIVE, .queue = name, .stages = stages};
+    uint64_t moved = 0, left = 0;
+    int failed = 0;
+    do {
+        letters_page_fini(&page);
+        page = (struct letters_page){0};
+        q.max = max && max - moved < LETTERS_PAGE ? max - moved : LETTERS_PAGE;
+        failed = letters_page(j, NULL, &q, &page, NULL, NULL, e);
+        moved += page.done;
+        left += page.gone + page.busy;
+        q.from = page.next;
+        q.until = page.until;
+    } while (!failed && !page.is_over && (!max || moved < max));
+    letters_page_fini(&page);
+    buf_print(out, "{\"moved\":%" PRIu64 ",\"left\":%" PRIu64 "}\n", moved, left);
+    return failed;
+}
+
 static int stopped(const struct options *o, const char *verb, const char *name,
-                   const char *data_dir, struct buf *out)
+                   const char *data_dir, char *const *stages, struct buf *out)
 {
     struct error e = {0};
     uint64_t purged = 0;
@@ -87,15 +111,17 @@ static int stopped(const struct options *o, const char *verb, const char *name,
         failed = control_peek(j, name, o->max ? (size_t)o->max : 10, out, &e);
     else if (strcmp(verb, "purge") == 0)
         failed = control_purge(j, name, &purged, &e);
+    else if (o->to)
+        failed = control_redrive(j, &r, &e);
     else
-        failed = control_redrive(j, NULL, &r, &e);
+        failed = redrive_back(j, name, (uint64_t)o->max, stages, out, &e);
     journal_close(j);
     if (failed)
         return cli_fail(&e);
     if (strcmp(verb, "purge") == 0)
         buf_print(out, "{\"purged\":%" PRIu64 "}\n", purged);
-    if (strcmp(verb, "redrive") == 0)
-        buf_print(out, "{\"moved\":%" PRIu64 ",\"left\":%" PRIu64 "}\n", r.moved, r.left);
+    if (strcmp(verb, "redrive") == 0 && o->to)
+        buf_print(out, "{\"moved\":%" PRIu64 ",\"left\":0}\n", r.moved);
     return 0;
 }
 
@@ -104,7 +130,7 @@ static int run(void *given, int argc, char **argv)
     static const char *const verbs[] = {"ls", "peek", "purge", "redrive", NULL};
     const struct options *o = given;
     const char *verb = argv[0], *name = argc > 1 ? argv[1] : NULL;
-    char *data_dir = NULL;
+    char *data_dir = NULL, **stages = NULL;
     struct buf out = {0};
     size_t known = 0;
     while (verbs[known] && strcmp(verbs[known], verb) != 0)
@@ -114,19 +140,20 @@ static int run(void *given, int argc, char **argv)
                                verb);
     if (known && !name)
         return cli_usage_error(&command_queue, "%s needs the name of a queue", verb);
-    int code = store_find(&o->store, &data_dir);
+    int code = store_find_stages(&o->store, &data_dir, &stages);
     if (code)
         return code;
     char *target = target_of(o, verb, name);
     code = store_ask(data_dir, known >= 2 ? "POST" : "GET", target, &out);
     if (code == 1) {
         out.len = 0;
-        code = stopped(o, verb, name, data_dir, &out);
+        code = stopped(o, verb, name, data_dir, stages, &out);
     }
     if (!code)
         print_answer(o, verb, &out);
     mem_free(target);
     mem_free(data_dir);
+    store_stages_free(stages);
     buf_fini(&out);
     return code;
 }
@@ -137,12 +164,14 @@ const struct cli_command command_queue = {
     .summary = "Look into queues and dead letters, purge and redrive them",
     .details =
         "Works on a running pipeline (through its admin listener) and on a stopped one.\n"
-        "`redrive` sends dead letters back to the stages that they came from; with --to it moves\n"
-        "messages into another queue. `peek` changes nothing.\n\n"
+        "`redrive` with --to moves messages into another queue; without it, dead letters go back "
+        "to\n"
+        "the stages that they came from, as with `weir dlq redrive`, which can also choose among\n"
+        "them. `peek` changes nothing.\n\n"
         "examples:\n"
         "  weir queue ls -c config/pipeline.yaml\n"
         "  weir queue peek dead-letters -n 3\n"
-        "  weir queue redrive dead-letters",
+        "  weir queue redrive orders-dlq --to orders",
     .options = options,
     .size = sizeof(struct options),
     .arguments_min = 1,

@@ -10,9 +10,31 @@
 #include "base/mem.h"
 #include "net/http_client.h"
 
+static char **stages_of(const struct plan *plan)
+{
+    char **names = mem_new((plan->stage_count + 1) * sizeof(char *));
+    for (size_t i = 0; i < plan->stage_count; i++)
+        names[i] = mem_text(plan->stages[i]->name);
+    return names;
+}
+
+void store_stages_free(char **stages)
+{
+    for (size_t i = 0; stages && stages[i]; i++)
+        mem_free(stages[i]);
+    mem_free(stages);
+}
+
 int store_find(const struct cli_store *s, char **path)
 {
+    return store_find_stages(s, path, NULL);
+}
+
+int store_find_stages(const struct cli_store *s, char **path, char ***stages)
+{
     struct loaded l;
+    if (stages)
+        *stages = NULL;
     struct stat st;
     if (s->data_dir) {
         *path = mem_text(s->data_dir);
@@ -20,6 +42,8 @@ int store_find(const struct cli_store *s, char **path)
         int code = load_pipeline(s->config, &s->file, false, &l);
         if (l.plan)
             *path = mem_text(l.plan->settings.data_dir);
+        if (l.plan && !code && stages)
+            *stages = stages_of(l.plan);
         load_free(&l);
         if (code)
             return code;
@@ -30,6 +54,10 @@ int store_find(const struct cli_store *s, char **path)
     (void)error_set(&e, EXIT_BAD_DATA, "no data directory %s: has the pipeline run?", *path);
     mem_free(*path);
     *path = NULL;
+    if (stages) {
+        store_stages_free(*stages);
+        *stages = NULL;
+    }
     return cli_fail(&e);
 }
 
@@ -60,7 +88,8 @@ static void answered(void *user, const struct http_fetch_result *r)
     buf_add_str(a->out, r->body);
 }
 
-int store_ask(const char *data_dir, const char *method, const char *target, struct buf *out)
+static int ask(const char *data_dir, const char *method, const char *target, weir_str body,
+               struct buf *out)
 {
     char address[128];
     struct error e = {0};
@@ -72,6 +101,7 @@ int store_ask(const char *data_dir, const char *method, const char *target, stru
     const struct http_fetch f = {.method = method,
                                  .url = url,
                                  .headers = {1, &control},
+                                 .body = body,
                                  .timeout_ns = INT64_C(60000000000),
                                  .done = answered,
                                  .user = &a};
@@ -87,6 +117,16 @@ int store_ask(const char *data_dir, const char *method, const char *target, stru
                     "the runner says %d: %.*s", a.status, (int)(out->len < 300 ? out->len : 300),
                     out->ptr ? out->ptr : "");
     return cli_fail(&e);
+}
+
+int store_ask(const char *data_dir, const char *method, const char *target, struct buf *out)
+{
+    return ask(data_dir, method, target, (weir_str){0}, out);
+}
+
+int store_post(const char *data_dir, const char *target, weir_str body, struct buf *out)
+{
+    return ask(data_dir, "POST", target, body, out);
 }
 
 struct journal *store_open(const char *data_dir, struct error *e)

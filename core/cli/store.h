@@ -21,7 +21,12 @@ struct cli_store { /* options of commands that look at a data directory */
 
 /* The data directory, kept in *path (to be freed); 0 or the exit code, with the reason told. */
 int store_find(const struct cli_store *s, char **path);
+/* The same, with the names of the file's stages (they end with NULL; each and the list to be freed by
+ * store_stages_free), or NULL where no file was read. */
+int store_find_stages(const struct cli_store *s, char **path, char ***stages);
+void store_stages_free(char **stages);
 /* Asks the runner that uses the directory. 1: none does (open the journal yourself); 0: *out is its
  * answer; else the exit code, with the reason told. */
 int store_ask(const char *data_dir, const char *method, const char *target, struct buf *out);
+int store_post(const char *data_dir, const char *target, weir_str body, struct buf *out);
 struct journal *store_open(const char *data_dir, struct error *e); /* of a stopped pipeline */

@@ -88,6 +88,16 @@ void queue_count(const struct queue *q, struct queue_count *out);
 void queue_peek(struct queue *q, size_t max,
                 void (*fn)(void *user, const struct queue_message *m, const char *state),
                 void *user);
+/* The same from a sequence on, until fn says false. */
+void queue_walk(struct queue *q, uint64_t from,
+                bool (*fn)(void *user, const struct queue_message *m, const char *state),
+                void *user);
+uint64_t queue_next(const struct queue *q); /* the sequence that the next message gets */
+/* Keeps a message that is free to go from being received by others, until the unit that takes it is
+ * applied, or it is given up; false: somebody has it, or it is gone. */
+bool queue_claim(struct queue *q, uint64_t sequence);
+void queue_unclaim(struct queue *q, const uint64_t *sequences, size_t count);
+void queue_take(struct queue *q, uint64_t sequence, struct journal_unit *u);
 weir_status queue_purge(struct queue *q, uint64_t *purged); /* waits for the commit */
 /* Moves up to max messages (0: all) from this queue to `to`; *moved counts. Waits for the commits. */
 weir_status queue_redrive(struct queue *q, struct queue *to, uint64_t max, uint64_t *moved);

@@ -71,17 +71,18 @@ static const char *look_up(struct queue *q, struct queue_message *m)
     return state;
 }
 
-void queue_peek(struct queue *q, size_t max,
-                void (*fn)(void *user, const struct queue_message *m, const char *state),
+void queue_walk(struct queue *q, uint64_t from,
+                bool (*fn)(void *user, const struct queue_message *m, const char *state),
                 void *user)
 {
-    struct reader *r = reader_new(q->stream, stream_first_live(q->stream));
+    uint64_t first = stream_first_live(q->stream), sequence;
+    struct reader *r = reader_new(q->stream, from > first ? from : first);
     weir_str payload;
-    uint64_t sequence;
+    bool is_wanted = true;
     (void)pthread_mutex_lock(&q->lock);
     queue_state_expire(q, queue_now(q));
     (void)pthread_mutex_unlock(&q->lock);
-    for (size_t n = 0; n < max && reader_next(r, &payload, &sequence) == WEIR_OK;) {
+    while (is_wanted && reader_next(r, &payload, &sequence) == WEIR_OK) {
         struct message_header h;
         struct queue_message m = {.sequence = sequence};
         (void)queue_record_decode(payload, &h, &m.body);
@@ -91,12 +92,37 @@ void queue_peek(struct queue *q, size_t max,
         m.dedup = h.dedup;
         m.from_queue = h.from_queue;
         const char *state = look_up(q, &m);
-        if (!state)
-            continue;
-        fn(user, &m, state);
-        n++;
+        if (state)
+            is_wanted = fn(user, &m, state);
     }
     reader_free(r);
+}
+
+struct peeking {
+    size_t left;
+    void (*fn)(void *user, const struct queue_message *m, const char *state);
+    void *user;
+};
+
+static bool peek_one(void *user, const struct queue_message *m, const char *state)
+{
+    struct peeking *p = user;
+    p->fn(p->user, m, state);
+    return --p->left > 0;
+}
+
+void queue_peek(struct queue *q, size_t max,
+                void (*fn)(void *user, const struct queue_message *m, const char *state),
+                void *user)
+{
+    struct peeking p = {max, fn, user};
+    if (max)
+        queue_walk(q, 0, peek_one, &p);
+}
+
+uint64_t queue_next(const struct queue *q)
+{
+    return stream_next(q->stream);
 }
 
 weir_status queue_purge(struct queue *q, uint64_t *purged)
@@ -113,8 +139,7 @@ weir_status queue_purge(struct queue *q, uint64_t *purged)
     return status;
 }
 
-/* Marks it so that nobody receives it meanwhile; false: it is not free to go. */
-static bool reserve(struct queue *q, uint64_t sequence)
+bool queue_claim(struct queue *q, uint64_t sequence)
 {
     (void)pthread_mutex_lock(&q->lock);
     uint32_t at = queue_table_find(&q->table, sequence);
@@ -135,7 +160,7 @@ static bool reserve(struct queue *q, uint64_t sequence)
     return false;
 }
 
-static void release(struct queue *q, const uint64_t *sequences, size_t count)
+void queue_unclaim(struct queue *q, const uint64_t *sequences, size_t count)
 {
     (void)pthread_mutex_lock(&q->lock);
     for (size_t i = 0; i < count; i++) {
@@ -145,6 +170,11 @@ static void release(struct queue *q, const uint64_t *sequences, size_t count)
     }
     (void)pthread_mutex_unlock(&q->lock);
     queue_state_tell(q);
+}
+
+void queue_take(struct queue *q, uint64_t sequence, struct journal_unit *u)
+{
+    unit_ack(u, q->stream, sequence, 1);
 }
 
 /* One unit; a redriven message is sent anew: its age and its receives begin again, as on AWS. */
@@ -157,7 +187,7 @@ static weir_status redrive_some(struct queue_move *m, struct reader *r, uint64_t
     while (m->count < max && unit_bytes(u) < MOVE_BYTES &&
            reader_next(r, &payload, &sequence) == WEIR_OK) {
         struct message_header h;
-        if (!reserve(m->from, sequence))
+        if (!queue_claim(m->from, sequence))
             continue;
         (void)queue_record_decode(payload, &h, &body);
         h.sent_ns = h.due_ns = queue_now(m->to);
@@ -172,7 +202,7 @@ static weir_status redrive_some(struct queue_move *m, struct reader *r, uint64_t
     }
     weir_status status = journal_submit_wait(u);
     if (status != WEIR_OK)
-        release(m->from, m->sequences, m->count);
+        queue_unclaim(m->from, m->sequences, m->count);
     return status;
 }
 

@@ -6,8 +6,6 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "pipeline/codec.h"
-#include "pipeline/commit.h"
-#include "pipeline/inlet.h"
 #include "json/json.h"
 
 static void add_text(struct buf *out, const char *key, const char *text)
@@ -150,130 +148,12 @@ int control_purge(struct journal *j, const char *name, uint64_t *purged, struct 
     return 0;
 }
 
-/* ---- redrive of dead letters: back to the stage that failed ---- */
-
-enum { CHUNK = 64, HIDE_S = 60 };
-
-static const weir_attr *attr_of(const weir_event *ev, const char *name)
+int control_redrive(struct journal *j, struct redrive *r, struct error *e)
 {
-    for (size_t i = 0; i < ev->attrs.count; i++)
-        if (weir_same(ev->attrs.items[i].key, name))
-            return &ev->attrs.items[i];
-    return NULL;
-}
-
-static struct inlet *inlet_of(const struct pipeline *p, const char *stage)
-{
-    for (size_t i = 0; i < p->stage_count; i++)
-        if (strcmp(p->stages[i]->name, stage) == 0)
-            return p->stages[i]->inlet;
-    return NULL;
-}
-
-static void put_stopped(struct journal *j, struct stream *s, struct queue *q,
-                        const struct queue_message *m, uint32_t ledger)
-{
-    struct journal_unit *u = journal_begin(j);
-    union {
-        const char *in;
-        char *out;
-    } same = {m->body.ptr};
-    struct iovec part = {same.out, m->body.len};
-    unit_put(u, &s, 1, &part, 1);
-    unit_count(u, ledger, -1);
-    (void)queue_remove(q, m->receipt, u);
-    (void)journal_submit_wait(u);
-}
-
-struct moving {
-    struct journal *journal;
-    struct pipeline *pipeline;
-    struct queue *queue;
-    struct redrive *redrive;
-    struct block *block;
-    struct budget stopped_budget;
-};
-
-static bool move_live(struct moving *m, struct event *ev, const char *stage,
-                      const struct queue_message *message)
-{
-    struct inlet *in = inlet_of(m->pipeline, stage);
-    struct worker *w = worker_current();
-    if (!in)
-        return false;
-    commit_put_one(w, in, ev);
-    worker_count(w, LEDGER_DEAD_LETTERED, -1);
-    (void)queue_remove(m->queue, message->receipt, commit_unit(w));
-    return true;
-}
-
-static bool move_stopped(struct moving *m, const char *stage, const struct queue_message *message)
-{
-    char *name = mem_format("in/%s", stage);
-    struct stream *s = stream_find(m->journal, name);
-    mem_free(name);
-    if (s)
-        put_stopped(m->journal, s, m->queue, message,
-                    journal_counter(m->journal, "ledger/dead_lettered"));
-    return s != NULL;
-}
-
-static void move_one(struct moving *m, const struct queue_message *message)
-{
-    weir_status s;
-    struct budget *budget = m->pipeline ? &m->pipeline->budget : &m->stopped_budget;
-    struct event *ev = codec_read(message->body, m->block, budget, &s);
-    const weir_attr *a = ev ? attr_of(&ev->pub, "dead.stage") : NULL;
-    char stage[128] = "";
-    if (a && a->value.len < sizeof stage)
-        memcpy(stage, a->value.ptr, a->value.len);
-    bool is_moved = *stage && (m->pipeline ? move_live(m, ev, stage, message)
-                                           : move_stopped(m, stage, message));
-    if (is_moved) {
-        m->redrive->moved++;
-        return;
-    }
-    m->redrive->left++;
-    (void)queue_give_back(m->queue, message->receipt, 0);
-}
-
-static size_t move_chunk(struct moving *m, uint64_t max)
-{
-    struct queue_message messages[CHUNK];
-    struct buf bodies = {0};
-    struct worker nobody = {0};
-    m->block = block_new(m->pipeline ? worker_current() : &nobody);
-    size_t n = queue_receive(m->queue, max < CHUNK ? (size_t)max : CHUNK,
-                             (int64_t)HIDE_S * 1000000000, messages, &bodies);
-    for (size_t i = 0; i < n; i++)
-        move_one(m, &messages[i]);
-    block_unref(m->block);
-    buf_fini(&bodies);
-    return n;
-}
-
-int control_redrive(struct journal *j, struct pipeline *p, struct redrive *r, struct error *e)
-{
-    struct queue *q = find(j, r->from, e);
-    if (!q)
+    struct queue *q = find(j, r->from, e), *to = q ? find(j, r->to, e) : NULL;
+    if (!to)
         return -1;
-    if (r->to) {
-        struct queue *to = find(j, r->to, e);
-        if (!to)
-            return -1;
-        if (queue_redrive(q, to, r->max, &r->moved) != WEIR_OK)
-            return error_set(e, EXIT_IO, "redrive %s: the journal cannot be written", r->from);
-        return 0;
-    }
-    struct queue_count count;
-    queue_count(q, &count);
-    uint64_t max = r->max && r->max < count.visible ? r->max : count.visible;
-    struct moving m = {j, p, q, r, NULL, {.limit_bytes = UINT64_MAX / 2}};
-    while (max) {
-        size_t n = move_chunk(&m, max);
-        if (!n)
-            break;
-        max -= n;
-    }
+    if (queue_redrive(q, to, r->max, &r->moved) != WEIR_OK)
+        return error_set(e, EXIT_IO, "redrive %s: the journal cannot be written", r->from);
     return 0;
 }

@@ -8,11 +8,9 @@ void control_list(struct journal *j, struct buf *out);
 int control_peek(struct journal *j, const char *name, size_t max, struct buf *out, struct error *e);
 int control_purge(struct journal *j, const char *name, uint64_t *purged, struct error *e);
 
-struct redrive {
-    const char *from;
-    const char *to;       /* a queue; NULL: each dead letter to the stage that it came from */
-    uint64_t max;         /* 0: all */
-    uint64_t moved, left; /* left: of stages that are not there any more */
+struct redrive { /* from one queue into another; dead letters go to their stages by letters.h */
+    const char *from, *to;
+    uint64_t max; /* 0: all */
+    uint64_t moved;
 };
-/* On a stopped pipeline, or (p not NULL) on the first worker of a running one. */
-int control_redrive(struct journal *j, struct pipeline *p, struct redrive *r, struct error *e);
+int control_redrive(struct journal *j, struct redrive *r, struct error *e);

@@ -18,15 +18,21 @@
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
 
-static const char *const ledger_names[LEDGER_COLUMNS] = {"accepted", "copied",        "delivered",
-                                                         "filtered", "dead_lettered", "dropped"};
+const char *const pipeline_ledger_names[LEDGER_COLUMNS] = {"accepted",      "copied",
+                                                           "redriven",      "repeated",
+                                                           "delivered",     "filtered",
+                                                           "dead_lettered", "dropped",
+                                                           "returned"};
 static const char *const ledger_help[LEDGER_COLUMNS] = {
     "Events that sources brought, since the data directory was made.",
     "Further branches of events, made by fan-out; what was joined counts down.",
+    "Dead letters that were sent back to their stages.",
+    "Branches that are done again from a copy on disk, after a crash or a failure.",
     "Branches that a sink has taken.",
     "Branches that ended on purpose.",
     "Branches that went to the dead letters.",
     "Branches that the pipeline file said to drop.",
+    "Branches given back to their source: told failed, or only in memory when a run died.",
 };
 
 static size_t cpu_count(void)
@@ -99,10 +105,7 @@ static void settle_ledger(struct pipeline *p)
 {
     int64_t columns[LEDGER_COLUMNS], in_flight = 0;
     pipeline_ledger(p, columns, &in_flight);
-    int64_t owed = columns[LEDGER_ACCEPTED] + columns[LEDGER_COPIED];
-    for (int i = LEDGER_DELIVERED; i < LEDGER_COLUMNS; i++)
-        owed -= columns[i];
-    int64_t lost = owed - in_flight;
+    int64_t lost = pipeline_ledger_open(columns) - in_flight;
     if (!lost)
         return;
     if (lost > 0)
@@ -124,9 +127,9 @@ static void make_figures(struct pipeline *p)
 {
     for (int i = 0; i < LEDGER_COLUMNS; i++) {
         char name[64];
-        (void)snprintf(name, sizeof name, "weir_ledger_%s_total", ledger_names[i]);
+        (void)snprintf(name, sizeof name, "weir_ledger_%s_total", pipeline_ledger_names[i]);
         p->ledger_metrics[i] = figure(p, WEIR_COUNTER, name, ledger_help[i]);
-        (void)snprintf(name, sizeof name, "ledger/%s", ledger_names[i]);
+        (void)snprintf(name, sizeof name, "ledger/%s", pipeline_ledger_names[i]);
         p->counters[i] = journal_counter(p->journal, name);
         atomic_store(&p->ledger[i], journal_counter_value(p->journal, p->counters[i]));
     }
@@ -512,6 +515,14 @@ int64_t pipeline_in_flight(struct pipeline *p)
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet)
             sum += inlet_waiting(p->stages[i]->inlet);
+    return sum;
+}
+
+int64_t pipeline_ledger_open(const int64_t columns[LEDGER_COLUMNS])
+{
+    int64_t sum = 0;
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        sum += i < LEDGER_DELIVERED ? columns[i] : -columns[i];
     return sum;
 }
 

@@ -14,14 +14,17 @@ struct lane;
 struct commit;
 struct ticket;
 
-/* The columns of the ledger: accepted + copied = the rest + what is in flight. */
+/* The columns of the ledger: what comes before LEDGER_DELIVERED = the rest + what is in flight. */
 enum {
     LEDGER_ACCEPTED,
-    LEDGER_COPIED, /* further branches made by fan-out */
+    LEDGER_COPIED,   /* further branches made by fan-out */
+    LEDGER_REDRIVEN, /* dead letters sent back to their stages */
+    LEDGER_REPEATED, /* done again from a copy on disk, after a crash or a failure */
     LEDGER_DELIVERED,
     LEDGER_FILTERED,
     LEDGER_DEAD_LETTERED,
     LEDGER_DROPPED,
+    LEDGER_RETURNED, /* told failed, or in memory alone when a run died: their source has them */
     LEDGER_COLUMNS,
 };
 

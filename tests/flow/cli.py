@@ -8,7 +8,7 @@ import subprocess
 from harness import ROOT, WEIR, Case, environment, main, weir
 
 PIPELINE = "config/pipeline.yaml"
-COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "trace", "schema", "completion", "version")
+COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "dlq", "trace", "schema", "completion", "version")
 
 
 class CommandLine(Case):

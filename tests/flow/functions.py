@@ -276,7 +276,7 @@ WEIR_FUNCTION(hang);
         done = r.weir("queue", "redrive", "dead-letters")
         self.assertEqual((done.returncode, done.stdout), (0, '{"moved":2,"left":0}\n'), done)
         self.assertEqual(sorted(self.did(3)), ["broken", "broken", "good"])
-        r.wait_settled(dead_lettered=0, delivered=3)
+        r.wait_settled(dead_lettered=2, redriven=2, delivered=3)
         self.assertEqual(r.dead_letters(), [])
         r.stop()
 
@@ -302,7 +302,7 @@ WEIR_FUNCTION(hang);
         self.assertEqual((done.returncode, done.stdout), (0, '{"moved":1,"left":0}\n'), done)
         r = self.start_with("handler: f.so")
         self.assertEqual(self.did(1), ["broken"])
-        r.wait_settled(dead_lettered=0, delivered=1, accepted=1)
+        r.wait_settled(dead_lettered=1, redriven=1, delivered=1, accepted=1)
         r.stop()
 
     def test_killed_runner_leaves_no_process(self):

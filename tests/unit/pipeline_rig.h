@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "pipeline/control.h"
 #include "pipeline/inlet.h"
+#include "pipeline/letters.h"
 #include "pipeline/pipeline.h"
 
 enum { EVENTS = 40000, SINKS = 4, WAIT_MS = 20000 };
@@ -538,8 +539,8 @@ static inline void rig_print(struct rig *r)
         stderr,
         "accepted %lld copied %lld delivered %lld filtered %lld dead %lld dropped %lld in "
         "flight %lld (kept %lld), told %d, got %d %d, memory %llu\n",
-        (long long)c[0], (long long)c[1], (long long)c[2], (long long)c[3], (long long)c[4],
-        (long long)c[5], (long long)in_flight, (long long)r->pipeline->in_memory, world.told_count,
+        (long long)c[0], (long long)c[1], (long long)c[4], (long long)c[5], (long long)c[6],
+        (long long)c[7], (long long)in_flight, (long long)r->pipeline->in_memory, world.told_count,
         world.got_count[0], world.got_count[1], (unsigned long long)r->pipeline->budget.used_bytes);
 }
 
@@ -570,9 +571,7 @@ static inline bool rig_is_balanced(struct rig *r, int64_t in_flight)
 {
     int64_t c[LEDGER_COLUMNS], now = 0;
     pipeline_ledger(r->pipeline, c, &now);
-    return now == in_flight && c[LEDGER_ACCEPTED] + c[LEDGER_COPIED] ==
-                                   c[LEDGER_DELIVERED] + c[LEDGER_FILTERED] +
-                                       c[LEDGER_DEAD_LETTERED] + c[LEDGER_DROPPED] + now;
+    return now == in_flight && pipeline_ledger_open(c) == now;
 }
 
 static inline int told_count(void)

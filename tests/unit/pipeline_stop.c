@@ -274,11 +274,40 @@ START_TEST(dead_sink_is_isolated)
 }
 END_TEST
 
+struct redrive_all {
+    struct letters_query query;
+    struct letters_page page;
+    _Atomic uint64_t moved, left;
+};
+
+static void next_page(struct redrive_all *r);
+
+static void page_done(void *user, weir_status s)
+{
+    struct redrive_all *r = user;
+    ck_assert_int_eq(s, WEIR_OK);
+    r->moved += r->page.done;
+    r->left += r->page.gone + r->page.busy;
+    bool is_over = r->page.is_over || r->query.max;
+    r->query.from = r->page.next;
+    r->query.until = r->page.until;
+    letters_page_fini(&r->page);
+    r->page = (struct letters_page){0};
+    if (!is_over)
+        next_page(r);
+}
+
+static void next_page(struct redrive_all *r)
+{
+    struct error e = {0};
+    ck_assert_int_eq(letters_page(rig.pipeline->journal, rig.pipeline, &r->query, &r->page,
+                                  page_done, r, &e),
+                     0);
+}
+
 static void redrive_live(struct loop_task *t)
 {
-    struct redrive *r = t->user;
-    struct error e = {0};
-    ck_assert_int_eq(control_redrive(rig.pipeline->journal, rig.pipeline, r, &e), 0);
+    next_page(t->user);
 }
 
 #define STRICT(plugin, mode) \
@@ -286,7 +315,8 @@ static void redrive_live(struct loop_task *t)
 
 START_TEST(redriven_live)
 {
-    struct redrive r = {.from = "dead-letters"};
+    static struct redrive_all r;
+    r = (struct redrive_all){.query = {.act = LETTERS_REDRIVE, .queue = "dead-letters"}};
     struct loop_task task = {.fn = redrive_live, .user = &r};
     rig_start(&rig, workers[_i],
               SOURCE(300, durable)
@@ -296,14 +326,15 @@ START_TEST(redriven_live)
     ck_assert_int_eq(rig_dead(&rig), 150);
     loop_post(rig.pipeline->workers[0]->loop, &task); /* they fail again */
     rig_wait(&rig, rig_dead(&rig) == 150 && rig_is_balanced(&rig, 0) &&
-                       rig_column(&rig, LEDGER_DEAD_LETTERED) == 150 &&
+                       rig_column(&rig, LEDGER_DEAD_LETTERED) == 300 &&
+                       rig_column(&rig, LEDGER_REDRIVEN) == 150 &&
                        atomic_load(&rig.pipeline->stages[1]->m.dead_lettered->count) >= 300);
     ck_assert_uint_eq(r.moved, 150);
     rig_empty(&rig);
     rig_stop(&rig);
     rig_start(&rig, workers[_i],
               NO_SOURCE STRICT("edit", "pass") "sinks: { a: { plugin: take, inputs: [t] } }\n");
-    r = (struct redrive){.from = "dead-letters", .max = 100};
+    r = (struct redrive_all){.query = {LETTERS_REDRIVE, "dead-letters", .max = 100}};
     loop_post(rig.pipeline->workers[0]->loop, &task);
     rig_wait(&rig, got_count(0) >= 250);
     rig_wait(&rig, rig_is_balanced(&rig, 0));
@@ -335,7 +366,8 @@ static struct journal *open_journal(void)
 
 START_TEST(redriven_while_stopped)
 {
-    struct redrive r = {.from = "dead-letters"};
+    struct letters_query q = {.act = LETTERS_REDRIVE, .queue = "dead-letters"};
+    struct letters_page page = {0};
     struct error e = {0};
     struct buf text = {0};
     int letters = 0;
@@ -353,9 +385,10 @@ START_TEST(redriven_while_stopped)
         "\"dead.first_time\":\"20",    "\"tone\":\"low\"",        "\"source\":\"feed\""};
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         ck_assert_ptr_nonnull(strstr(buf_text(&text), told[i]));
-    ck_assert_int_eq(control_redrive(j, NULL, &r, &e), 0);
-    ck_assert_uint_eq(r.moved, 100);
-    ck_assert_uint_eq(r.left, 0);
+    ck_assert_int_eq(letters_page(j, NULL, &q, &page, NULL, NULL, &e), 0);
+    ck_assert_uint_eq(page.done, 100);
+    ck_assert_uint_eq(page.gone + page.busy, 0);
+    letters_page_fini(&page);
     text.len = 0;
     control_list(j, &text);
     ck_assert_ptr_nonnull(
@@ -366,14 +399,17 @@ START_TEST(redriven_while_stopped)
     rig_wait(&rig, got_count(0) >= 200);
     all_got_once(0, 200);
     rig_empty(&rig);
-    ck_assert_int_eq(rig_column(&rig, LEDGER_DEAD_LETTERED), 0);
+    ck_assert_int_eq(rig_column(&rig, LEDGER_DEAD_LETTERED), 100);
+    ck_assert_int_eq(rig_column(&rig, LEDGER_REDRIVEN), 100);
     rig_stop(&rig);
 }
 END_TEST
 
 START_TEST(control_tells_what_is_wrong)
 {
-    struct redrive r = {.from = "nowhere"};
+    struct redrive r = {.from = "nowhere", .to = "dead-letters"};
+    struct letters_query q = {.act = LETTERS_LIST, .queue = "nowhere"};
+    struct letters_page page = {0};
     struct error e = {0};
     struct buf text = {0};
     uint64_t purged = 0;
@@ -383,11 +419,12 @@ START_TEST(control_tells_what_is_wrong)
     rig_empty(&rig);
     rig_stop(&rig);
     struct journal *j = open_journal();
-    ck_assert_int_eq(control_redrive(j, NULL, &r, &e), -1);
+    ck_assert_int_eq(control_redrive(j, &r, &e), -1);
     ck_assert_ptr_nonnull(strstr(e.text, "no queue nowhere"));
     e = (struct error){0};
     r = (struct redrive){.from = "dead-letters", .to = "nowhere"};
-    ck_assert_int_eq(control_redrive(j, NULL, &r, &e), -1);
+    ck_assert_int_eq(control_redrive(j, &r, &e), -1);
+    ck_assert_int_eq(letters_page(j, NULL, &q, &page, NULL, NULL, &e), -1);
     ck_assert_int_eq(control_peek(j, "nowhere", 1, &text, &e), -1);
     ck_assert_int_eq(control_purge(j, "nowhere", &purged, &e), -1);
     ck_assert_int_eq(control_purge(j, "dead-letters", &purged, &e), 0);
