@@ -2,7 +2,6 @@
 #include "base/buf.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/mem.h"
 
@@ -12,40 +11,13 @@ void buf_fini(struct buf *b)
     *b = (struct buf){0};
 }
 
-char *buf_room(struct buf *b, size_t n)
+void buf_grow(struct buf *b, size_t n)
 {
-    if (b->cap - b->len < n) {
-        size_t cap = b->cap ? b->cap : 64;
-        while (cap - b->len < n)
-            cap *= 2;
-        b->ptr = mem_grow(b->ptr, cap);
-        b->cap = cap;
-    }
-    return b->ptr + b->len;
-}
-
-void buf_add(struct buf *b, const void *bytes, size_t n)
-{
-    if (!n)
-        return;
-    memcpy(buf_room(b, n), bytes, n);
-    b->len += n;
-}
-
-void buf_add_str(struct buf *b, weir_str s)
-{
-    buf_add(b, s.ptr, s.len);
-}
-
-void buf_add_text(struct buf *b, const char *s)
-{
-    buf_add(b, s, strlen(s));
-}
-
-void buf_add_char(struct buf *b, char c)
-{
-    *buf_room(b, 1) = c;
-    b->len++;
+    size_t cap = b->cap ? b->cap : 64;
+    while (cap - b->len < n)
+        cap *= 2;
+    b->ptr = mem_grow(b->ptr, cap);
+    b->cap = cap;
 }
 
 void buf_add_u64(struct buf *b, uint64_t n)

@@ -3,6 +3,9 @@
 
 #include <string.h>
 #include <strings.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum { DISTANCE_MAX = 64 };
 
@@ -48,12 +51,28 @@ static size_t utf8_tail(unsigned char lead, unsigned char *low, unsigned char *h
     return lead >= 0xF0 && lead <= 0xF4 ? 3 : 0;
 }
 
+/* At least one byte, of which the first is known to be ASCII. */
+static size_t ascii_run(const char *p, size_t n)
+{
+    size_t i = 1;
+#ifdef __SSE2__
+    for (; n - i >= 16; i += 16)
+        if (_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + i))))
+            break;
+#endif
+    while (i < n && (signed char)p[i] >= 0)
+        i++;
+    return i;
+}
+
 bool text_is_utf8(weir_str s)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char lead = (unsigned char)s.ptr[i], low, high;
-        if (lead < 0x80)
+        if (lead < 0x80) {
+            i += ascii_run(s.ptr + i, s.len - i) - 1;
             continue;
+        }
         size_t tail = utf8_tail(lead, &low, &high);
         if (!tail || s.len - i <= tail)
             return false;

@@ -130,19 +130,15 @@ static bool open_folder(const struct logstore *l, struct group *g)
     return true;
 }
 
-/* Whether the last line of the segment is whole, so that another may follow. */
+/* Only a segment of which this store wrote every byte: one of an earlier run may end in half a line. */
 static bool continue_segment(struct group *g, uint64_t bytes_max)
 {
-    char last = '\n';
     struct stat st;
     g->fd = openat(g->folder, g->segment, O_RDWR | O_APPEND | O_CLOEXEC);
     if (g->fd < 0)
         return false;
-    if (fstat(g->fd, &st) == 0 && (uint64_t)st.st_size < bytes_max &&
-        (!st.st_size || (pread(g->fd, &last, 1, st.st_size - 1) == 1 && last == '\n'))) {
-        g->bytes = (uint64_t)st.st_size;
+    if (fstat(g->fd, &st) == 0 && (uint64_t)st.st_size == g->bytes && g->bytes < bytes_max)
         return true;
-    }
     close_fd(&g->fd);
     return false;
 }
@@ -167,8 +163,8 @@ static bool open_segment(const struct logstore *l, struct group *g, int64_t wall
         return true;
     close_segment(g);
     if (logstore_file_last(g->folder, "", last)) {
-        memcpy(g->segment, last, sizeof last);
-        if (memcmp(last, day, 8) >= 0 && continue_segment(g, l->options.segment_bytes))
+        if (memcmp(last, day, 8) >= 0 && strcmp(last, g->segment) == 0 &&
+            continue_segment(g, l->options.segment_bytes))
             return true;
         /* A clock that went back does not make a name that sorts before the last one. */
         if (memcmp(last, day, 8) > 0)

@@ -1,9 +1,9 @@
 /* journal/logstore.h: log groups and streams on disk: the embedded CloudWatch Logs.
  *
  * Below the directory each group has a folder (0700) with segments <day>-<number>.log (0600) that are
- * only appended to: a line {"t":ms,"i":ms of arrival,"s":"stream","m":"text"} an event. Writers take
- * one lock a group and one write(2) a call; readers need neither lock nor store, and a last line that
- * is not whole is not there yet. */
+ * only appended to, a line an event (logstore_file.h has its form). Writers take one lock a group and one
+ * write(2) a call; readers need neither lock nor store, and a last line that is not whole is not
+ * there yet. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -9,9 +9,8 @@
 
 #include "base/hash.h"
 #include "base/text.h"
-#include "json/scan.h"
 
-enum { NAME_BYTES_MAX = 512, FOLDER_BYTES_MAX = 200 };
+enum { FOLDER_BYTES_MAX = 200 };
 
 /* ---- names ---- */
 
@@ -27,12 +26,12 @@ bool logstore_is_group_name(weir_str name)
         if (!is_plain(name.ptr[i]) && name.ptr[i] != '/' && name.ptr[i] != '#')
             return false;
     }
-    return name.len && name.len <= NAME_BYTES_MAX;
+    return name.len && name.len <= LOGSTORE_NAME_MAX;
 }
 
 bool logstore_is_stream_name(weir_str name)
 {
-    return name.len && name.len <= NAME_BYTES_MAX && !memchr(name.ptr, ':', name.len) &&
+    return name.len && name.len <= LOGSTORE_NAME_MAX && !memchr(name.ptr, ':', name.len) &&
            !memchr(name.ptr, '*', name.len) && text_is_utf8(name);
 }
 
@@ -143,166 +142,93 @@ static size_t character(const char *p, size_t n)
     return size <= n && text_is_utf8((weir_str){p, size}) ? size : 0;
 }
 
-static char *put_escaped(char *at, unsigned char c)
+/* U+FFFD stands for each byte that is no character. */
+static void add_repaired(struct buf *out, weir_str s)
 {
-    static const char from[] = "\"\\\n\r\t", to[] = "\"\\nrt", hex[] = "0123456789abcdef";
-    const char *known = c ? strchr(from, c) : NULL;
-    *at++ = '\\';
-    if (known) {
-        *at++ = to[known - from];
-        return at;
+    for (size_t i = 0; i < s.len;) {
+        size_t n = character(s.ptr + i, s.len - i);
+        buf_add(out, n ? s.ptr + i : "\xEF\xBF\xBD", n ? n : 3);
+        i += n ? n : 1;
     }
-    const char code[] = {'u', '0', '0', hex[c >> 4], hex[c & 15]};
-    memcpy(at, code, sizeof code);
-    return at + sizeof code;
 }
 
-enum { GROWTH = 6, PIECE = 4096 }; /* a byte becomes at most so many; room is made by the piece */
-
-/* One character, or a byte that is none: U+FFFD stands for it. Returns how many bytes it took. */
-static size_t put_other(char **at, const char *p, size_t n)
+static char *put_number(char *at, int64_t n, char behind)
 {
-    unsigned char c = (unsigned char)*p;
-    size_t size = c >= 0x80 ? character(p, n) : 0;
-    if (size) {
-        memcpy(*at, p, size);
-        *at += size;
-        return size;
-    }
-    if (c < 0x80) {
-        *at = put_escaped(*at, c);
-    } else {
-        memcpy(*at, "\xEF\xBF\xBD", 3);
-        *at += 3;
-    }
-    return 1;
-}
-
-/* A line is JSON whatever was logged. Much of what is logged is JSON itself, full of quotes. */
-static void add_text(struct buf *out, weir_str s)
-{
-    const char *p = s.ptr, *end = s.len ? p + s.len : p;
-    buf_add_char(out, '"');
-    while (p < end) {
-        const char *limit = end - p > PIECE ? p + PIECE : end;
-        char *start = buf_room(out, (size_t)(limit - p) * GROWTH + 4), *at = start;
-        while (p < limit) {
-            const char *stop = scan_plain(p, limit);
-            memcpy(at, p, (size_t)(stop - p));
-            at += stop - p;
-            p = stop;
-            if (p < limit)
-                p += put_other(&at, p, (size_t)(end - p));
-        }
-        out->len += (size_t)(at - start);
-    }
-    buf_add_char(out, '"');
-}
-
-static void add_number(struct buf *out, const char *key, int64_t n)
-{
-    buf_add_text(out, key);
+    char digits[20];
+    size_t k = sizeof digits;
+    uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+    do {
+        digits[--k] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
     if (n < 0)
-        buf_add_char(out, '-');
-    buf_add_u64(out, n < 0 ? 0 - (uint64_t)n : (uint64_t)n);
+        *at++ = '-';
+    at = mempcpy(at, digits + k, sizeof digits - k);
+    *at++ = behind;
+    return at;
 }
 
 void logstore_file_add_line(struct buf *out, const struct logstore_line *line, bool has_text)
 {
-    add_number(out, "{\"t\":", line->time_ms);
-    add_number(out, ",\"i\":", line->arrived_ms);
-    buf_add_text(out, ",\"s\":");
-    add_text(out, line->stream);
-    if (has_text) {
-        buf_add_text(out, ",\"m\":");
-        add_text(out, line->text);
+    struct buf repaired = {0};
+    weir_str text = line->text;
+    if (has_text && !text_is_utf8(text)) {
+        add_repaired(&repaired, text);
+        text = buf_str(&repaired);
     }
-    buf_add_text(out, "}\n");
+    size_t n = LOGSTORE_HEAD_MAX + line->stream.len + (has_text ? text.len : 0) + 2;
+    char *start = buf_room(out, n), *at = start;
+    at = put_number(at, line->time_ms, ' ');
+    at = put_number(at, line->arrived_ms, ' ');
+    at = put_number(at, (int64_t)line->stream.len, ' ');
+    at = put_number(at, has_text ? (int64_t)text.len : -1, ' ');
+    at = mempcpy(at, line->stream.ptr, line->stream.len);
+    *at++ = ' ';
+    if (has_text && text.len)
+        at = mempcpy(at, text.ptr, text.len);
+    *at++ = '\n';
+    out->len += (size_t)(at - start);
+    buf_fini(&repaired);
 }
 
 struct cursor {
-    char *at, *end;
+    const char *at, *end;
+    bool is_cut; /* it went on behind the end */
 };
-
-static bool take_word(struct cursor *c, const char *word)
-{
-    size_t n = strlen(word);
-    if ((size_t)(c->end - c->at) < n || memcmp(c->at, word, n) != 0)
-        return false;
-    c->at += n;
-    return true;
-}
 
 static bool take_number(struct cursor *c, int64_t *out)
 {
-    bool is_negative = take_word(c, "-");
-    const char *start = c->at;
+    bool is_negative = c->at < c->end && *c->at == '-';
+    const char *start = c->at += is_negative;
     uint64_t n = 0;
     while (c->at < c->end && *c->at >= '0' && *c->at <= '9')
         c->at++;
-    if (!text_to_u64((weir_str){start, (size_t)(c->at - start)}, &n) || n > INT64_MAX)
+    weir_str digits = {start, (size_t)(c->at - start)};
+    c->is_cut = c->at == c->end && digits.len < LOGSTORE_HEAD_MAX;
+    if (c->at == c->end || *c->at++ != ' ' || !text_to_u64(digits, &n) || n > INT64_MAX)
         return false;
     *out = is_negative ? -(int64_t)n : (int64_t)n;
     return true;
 }
 
-static bool take_escape(struct cursor *c, char **to)
+enum logstore_parsed logstore_file_parse(weir_str from, struct logstore_line *line, size_t *used)
 {
-    static const char from[] = "\"\\nrt/", into[] = "\"\\\n\r\t/";
-    char kind = 0;
-    if (c->at < c->end)
-        kind = *c->at++;
-    const char *known = kind ? strchr(from, kind) : NULL;
-    if (known) {
-        *(*to)++ = into[known - from];
-        return true;
-    }
-    if (kind != 'u' || c->end - c->at < 4)
-        return false;
-    unsigned n = 0;
-    for (int i = 0; i < 4; i++) {
-        char h = *c->at++;
-        unsigned digit = h >= '0' && h <= '9'   ? (unsigned)(h - '0')
-                         : h >= 'a' && h <= 'f' ? (unsigned)(h - 'a' + 10)
-                                                : 16;
-        if (digit > 15)
-            return false;
-        n = 16 * n + digit;
-    }
-    if (n >= 0x80) /* the writer escapes nothing else so */
-        return false;
-    *(*to)++ = (char)(unsigned char)n;
-    return true;
-}
-
-static bool take_text(struct cursor *c, weir_str *out)
-{
-    if (!take_word(c, "\""))
-        return false;
-    char *start = c->at, *to = c->at;
-    while (c->at < c->end && *c->at != '"') {
-        if (*c->at != '\\') {
-            *to++ = *c->at++;
-            continue;
-        }
-        c->at++;
-        if (!take_escape(c, &to))
-            return false;
-    }
-    *out = (weir_str){start, (size_t)(to - start)};
-    return take_word(c, "\"");
-}
-
-// NOLINTNEXTLINE(readability-non-const-parameter): unescaped in place, through the cursor
-bool logstore_file_parse(char *text, size_t n, struct logstore_line *line)
-{
-    struct cursor c = {text, text + n};
+    struct cursor c = {from.ptr, from.ptr + from.len, false};
+    int64_t stream = 0, text = 0;
     *line = (struct logstore_line){0};
-    if (!take_word(&c, "{\"t\":") || !take_number(&c, &line->time_ms) ||
-        !take_word(&c, ",\"i\":") || !take_number(&c, &line->arrived_ms) ||
-        !take_word(&c, ",\"s\":") || !take_text(&c, &line->stream))
-        return false;
-    if (take_word(&c, ",\"m\":") && !take_text(&c, &line->text))
-        return false;
-    return take_word(&c, "}") && c.at == c.end;
+    if (!take_number(&c, &line->time_ms) || !take_number(&c, &line->arrived_ms) ||
+        !take_number(&c, &stream) || !take_number(&c, &text))
+        return c.is_cut ? LOGSTORE_CUT : LOGSTORE_BROKEN;
+    if (stream < 1 || stream > LOGSTORE_NAME_MAX || text < -1 || text > LOGSTORE_LINE_MAX)
+        return LOGSTORE_BROKEN;
+    size_t bytes = text < 0 ? 0 : (size_t)text, need = (size_t)stream + 1 + bytes + 1;
+    if ((size_t)(c.end - c.at) < need)
+        return LOGSTORE_CUT;
+    if (c.at[stream] != ' ' || c.at[need - 1] != '\n')
+        return LOGSTORE_BROKEN;
+    line->stream = (weir_str){c.at, (size_t)stream};
+    if (text >= 0)
+        line->text = (weir_str){c.at + stream + 1, bytes};
+    *used = (size_t)(c.at - from.ptr) + need;
+    return LOGSTORE_WHOLE;
 }

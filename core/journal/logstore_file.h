@@ -18,6 +18,21 @@ unsigned logstore_file_retention(int folder); /* 0: none */
 bool logstore_file_write(int folder, const char *name, weir_str text);
 size_t logstore_file_read(int folder, const char *name, char *out, size_t size);
 
+enum {
+    LOGSTORE_NAME_MAX = 512,
+    LOGSTORE_HEAD_MAX = 84,                    /* four numbers, each with its space */
+    LOGSTORE_LINE_MAX = 3 * LOGSTORE_TEXT_MAX, /* every byte of a text repaired */
+};
+
+/* "<ms> <ms of arrival> <bytes of the stream's name> <bytes of the text> <name> <text>\n": what was
+ * logged stays as it came, for grep as for copying; -1 bytes of text: only the stream was made. */
 void logstore_file_add_line(struct buf *out, const struct logstore_line *line, bool has_text);
-/* Unescapes in place. False: not one of ours. text.ptr NULL: only the stream was made. */
-bool logstore_file_parse(char *text, size_t n, struct logstore_line *line);
+
+enum logstore_parsed {
+    LOGSTORE_WHOLE,
+    LOGSTORE_CUT /* more bytes may complete it */,
+    LOGSTORE_BROKEN
+};
+/* The line that `from` begins with; its strings point into it. WHOLE: *used bytes were its. text.ptr
+ * NULL: only the stream was made. */
+enum logstore_parsed logstore_file_parse(weir_str from, struct logstore_line *line, size_t *used);

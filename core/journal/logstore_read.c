@@ -14,7 +14,6 @@
 
 enum {
     READ_BYTES = 64 << 10,
-    LINE_BYTES_MAX = 8 << 20, /* an event of a mebibyte, all of it escaped, and its stream */
     TERMS_MAX = 64,
 };
 /* An event may be dated so much later than it came; what was last written earlier need not be read. */
@@ -173,8 +172,7 @@ struct scan {
     int folder, fd;
     char segment[LOGSTORE_SEGMENT_NAME];
     struct buf buf;
-    size_t at;        /* what is before it was handed out */
-    bool is_skipping; /* a line that is too long to be one of ours */
+    size_t at; /* what is before it was handed out */
 };
 
 static void scan_fini(struct scan *s)
@@ -192,7 +190,6 @@ static bool scan_open(struct scan *s, const char *segment)
     if (segment != s->segment)
         memcpy(s->segment, segment, LOGSTORE_SEGMENT_NAME);
     s->buf.len = s->at = 0;
-    s->is_skipping = false;
     return s->fd >= 0;
 }
 
@@ -203,36 +200,38 @@ static bool scan_fill(struct scan *s)
         memmove(s->buf.ptr, s->buf.ptr + s->at, s->buf.len);
         s->at = 0;
     }
-    if (s->buf.len > LINE_BYTES_MAX) {
-        s->buf.len = 0;
-        s->is_skipping = true;
-    }
     ssize_t n = s->fd < 0 ? 0 : read(s->fd, buf_room(&s->buf, READ_BYTES), READ_BYTES);
     if (n > 0)
         s->buf.len += (size_t)n;
     return n > 0;
 }
 
+/* Behind the next end of a line: what is before it is none of ours, or damaged. */
+static bool scan_skip(struct scan *s)
+{
+    for (;;) {
+        const char *start = s->buf.ptr + s->at;
+        size_t left = s->buf.ptr ? s->buf.len - s->at : 0;
+        const char *end = s->buf.ptr ? memchr(start, '\n', left) : NULL;
+        s->at += end ? (size_t)(end - start) + 1 : left;
+        if (end || !scan_fill(s))
+            return end != NULL;
+    }
+}
+
 /* The next whole line of this segment; false: none (yet). */
 static bool scan_line(struct scan *s, struct logstore_line *line)
 {
-    size_t seen = 0; /* of what is left, without an end of line in it */
     for (;;) {
-        char *start = s->buf.ptr ? s->buf.ptr + s->at : NULL;
-        size_t left = s->buf.len - s->at;
-        char *end = start && left > seen ? memchr(start + seen, '\n', left - seen) : NULL;
-        if (!end) {
-            seen = left <= LINE_BYTES_MAX ? left : 0;
-            if (!scan_fill(s))
-                return false;
-            continue;
-        }
-        bool is_whole = !s->is_skipping;
-        s->is_skipping = false;
-        seen = 0;
-        s->at += (size_t)(end - start) + 1;
-        if (is_whole && logstore_file_parse(start, (size_t)(end - start), line))
+        weir_str rest = {s->buf.ptr + s->at, s->buf.len - s->at};
+        size_t used = 0;
+        enum logstore_parsed parsed =
+            rest.len ? logstore_file_parse(rest, line, &used) : LOGSTORE_CUT;
+        s->at += used;
+        if (parsed == LOGSTORE_WHOLE)
             return true;
+        if (parsed == LOGSTORE_CUT ? !scan_fill(s) : !scan_skip(s))
+            return false;
     }
 }
 
@@ -247,6 +246,8 @@ static bool scan_next(struct scan *s, struct logstore_line *line)
             return false;
         if (scan_line(s, line))
             return true;
+        if (s->buf.len > s->at && scan_skip(s)) /* what is cut here stays so */
+            continue;
         (void)scan_open(s, next);
     }
 }

@@ -322,6 +322,14 @@ static char *put_escaped(char *at, char c)
 
 /* A byte becomes at most six; room is made by the piece, so that a long text does not take six times
  * its size at once. */
+size_t json_plain(weir_str text)
+{
+    const char *end = text.len ? text.ptr + text.len : text.ptr, *stop = scan_plain(text.ptr, end);
+    while (stop < end && (signed char)*stop < 0)
+        stop = scan_plain(stop + 1, end);
+    return (size_t)(stop - text.ptr);
+}
+
 void json_quote(struct buf *out, weir_str text)
 {
     enum { GROWTH = 6, PIECE = 4096 };

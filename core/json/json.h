@@ -19,7 +19,8 @@ int json_kind(weir_str value);                          /* WEIR_JSON_* */
 weir_str json_find(weir_str value, const char *path);   /* "a.b[0]"; "" is value; ptr NULL: none */
 bool json_next(weir_str value, weir_json_each *each);   /* the next member or element */
 weir_str json_unquote(weir_str value, struct arena *a); /* of a text: without quotes and escapes */
-bool json_same(weir_str a, weir_str b);          /* equal values: members in any order, 1 = 1.0 */
+bool json_same(weir_str a, weir_str b); /* equal values: members in any order, 1 = 1.0 */
+size_t json_plain(weir_str text);       /* bytes in front of the first that a JSON string escapes */
 void json_quote(struct buf *out, weir_str text); /* text that is UTF-8, as a JSON string */
 double json_number(weir_str value);
 weir_str json_trim(weir_str text); /* without blanks around */

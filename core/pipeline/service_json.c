@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -53,6 +54,13 @@ static weir_str text_of(const weir_jsons *j, weir_str value)
 
 static weir_str quote(const weir_jsons *j, weir_str text)
 {
+    if (json_plain(text) == text.len) { /* most are */
+        char *quoted = arena_take_raw(scratch(), text.len + 2);
+        *quoted = '"';
+        memcpy(quoted + 1, text.len ? text.ptr : "", text.len);
+        quoted[text.len + 1] = '"';
+        return (weir_str){quoted, text.len + 2};
+    }
     struct buf out = {0};
     json_quote(&out, text);
     weir_str copy = {arena_copy(scratch(), out.ptr, out.len), out.len};

@@ -244,13 +244,19 @@ START_TEST(a_torn_line_is_not_there_and_does_no_harm)
     logstore_close(l);
     (void)snprintf(name, sizeof name, "%s/g/20231114-000001.log", path);
     int fd = open(name, O_WRONLY | O_APPEND | O_CLOEXEC);
-    ck_assert_int_eq(write(fd, "{\"t\":1,\"i\":1,\"s\":\"s\",\"m\":\"to", 28), 28);
+    ck_assert_int_eq(write(fd, "1 1 1 90000 s to\n1 1 1 3 s sad\n1", 32), 32);
     expect("g", (struct logstore_query){0}, "whole");
     l = open_store(0, 0, 0);
     ck_assert_int_eq(put(l, "g", "s", "after"), WEIR_OK);
-    expect("g", (struct logstore_query){0}, "whole,after");
-    ck_assert_int_eq(write(fd, "\nnonsense\n{}\n", 13), 13);
-    expect("g", (struct logstore_query){0}, "whole,after");
+    expect("g", (struct logstore_query){0}, "whole,sad,after");
+    expect("g", (struct logstore_query){.last = 1}, "after");
+    (void)close(fd);
+    (void)snprintf(name, sizeof name, "%s/g/20231114-000002.log", path);
+    fd = open(name, O_WRONLY | O_APPEND | O_CLOEXEC);
+    static const char damage[] =
+        "nonsense\n{}\n1 1 1 3 sabc\n1 1 1 3 s abcd\n1 1 9 9 \n1 1 1 2 s ok\n1 1 1 2 s on\n";
+    ck_assert_int_eq(write(fd, damage, sizeof damage - 1), sizeof damage - 1);
+    expect("g", (struct logstore_query){0}, "whole,sad,after,ok,on");
     (void)close(fd);
     logstore_close(l);
 }
