@@ -19,6 +19,34 @@ bool cli_has_color(FILE *out)
     return !cli_common.no_color && !(no_color && *no_color) && isatty(fileno(out));
 }
 
+/* How many bytes of the text, which is not empty, a terminal may get as they are: a whole character. */
+static size_t plain_length(weir_str text)
+{
+    unsigned char c = (unsigned char)text.ptr[0];
+    size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    if (c < 0x80)
+        return (c >= 0x20 && c != 0x7f) || c == '\t' || c == '\n';
+    bool is_control = c == 0xc2 && text.len > 1 && (unsigned char)text.ptr[1] < 0xa0;
+    return !is_control && n <= text.len && text_is_utf8((weir_str){text.ptr, n}) ? n : 0;
+}
+
+void cli_print(weir_str text, bool is_raw)
+{
+    if (text.len && (is_raw || !isatty(STDOUT_FILENO))) {
+        (void)fwrite(text.ptr, 1, text.len, stdout); /* it may hold NUL */
+        return;
+    }
+    while (text.len) {
+        size_t n = plain_length(text);
+        if (n)
+            (void)fwrite(text.ptr, 1, n, stdout);
+        else
+            (void)printf("\\x%02x", (unsigned)(unsigned char)text.ptr[0]);
+        n += !n;
+        text = (weir_str){text.ptr + n, text.len - n};
+    }
+}
+
 int cli_fail(const struct error *e)
 {
     bool color = cli_has_color(stderr);

@@ -30,6 +30,7 @@ struct cli_command {
     const struct cli_option *options;
     size_t size;                      /* of the struct that the options fill */
     int arguments_min, arguments_max; /* max < 0: any number */
+    const char *const *actions;       /* what its first argument may be, ends with NULL; or NULL */
     int (*run)(void *options, int argc, char **argv);
 };
 
@@ -42,6 +43,10 @@ extern struct cli_common cli_common;
 extern const struct cli_command *const cli_commands[]; /* ends with NULL */
 int cli_main(int argc, char **argv);
 bool cli_has_color(FILE *out); /* a terminal, NO_COLOR is not set */
+/* What strangers wrote, on standard output. A terminal gets \x1b for control bytes but tab and newline
+ * (and for bytes that are no UTF-8), so that nobody steers it by a log line; all else, and with
+ * is_raw a terminal too, gets the bytes as they are. */
+void cli_print(weir_str text, bool is_raw);
 int cli_usage_error(const struct cli_command *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 int cli_fail(const struct error *e); /* prints it; the exit code */

@@ -3,6 +3,12 @@
 
 #include "cli/commands.h"
 
+static void print_actions(const struct cli_command *c)
+{
+    for (const char *const *a = c->actions; a && *a; a++)
+        (void)printf(a == c->actions ? "%s" : " %s", *a);
+}
+
 static void print_words(const struct cli_command *c)
 {
     for (const struct cli_option *o = c->options; o && o->name; o++)
@@ -13,7 +19,7 @@ static void print_words(const struct cli_command *c)
 static void print_bash(void)
 {
     (void)printf("_weir() {\n"
-                 "  local cur=${COMP_WORDS[COMP_CWORD]} words\n"
+                 "  local cur=${COMP_WORDS[COMP_CWORD]} words actions= word\n"
                  "  if [ \"$COMP_CWORD\" -eq 1 ]; then words='");
     for (const struct cli_command *const *c = cli_commands; *c; c++)
         (void)printf("%s ", (*c)->name);
@@ -21,9 +27,16 @@ static void print_bash(void)
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
         (void)printf("    %s) words='", (*c)->name);
         print_words(*c);
+        (void)printf("'; actions='");
+        print_actions(*c);
         (void)printf("' ;;\n");
     }
-    (void)printf("    esac\n  fi\n"
+    (void)printf("    esac\n"
+                 "    for word in \"${COMP_WORDS[@]:2:COMP_CWORD-2}\"; do\n"
+                 "      case \" $actions \" in *\" $word \"*) actions= ;; esac\n"
+                 "    done\n"
+                 "    words=\"$actions $words\"\n"
+                 "  fi\n"
                  "  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
                  "  [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$cur\"))\n"
                  "}\ncomplete -F _weir weir\n");
@@ -37,11 +50,30 @@ static void print_zsh(void)
     (void)printf("  )\n  if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
                  "  case $words[2] in\n");
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
-        (void)printf("    %s) _values -w option", (*c)->name);
+        (void)printf("    %s) ", (*c)->name);
+        if ((*c)->actions) {
+            (void)printf("(( CURRENT == 3 )) && _values action ");
+            print_actions(*c);
+            (void)printf("; ");
+        }
+        (void)printf("_values -w option");
         print_words(*c);
         (void)printf(" ; _files ;;\n");
     }
     (void)printf("  esac\n}\n_weir \"$@\"\n");
+}
+
+static void print_fish_actions(const struct cli_command *c)
+{
+    if (!c->actions)
+        return;
+    (void)printf("complete -c weir -n '__fish_seen_subcommand_from %s; and not "
+                 "__fish_seen_subcommand_from ",
+                 c->name);
+    print_actions(c);
+    (void)printf("' -a '");
+    print_actions(c);
+    (void)printf("'\n");
 }
 
 static void print_fish(void)
@@ -49,11 +81,14 @@ static void print_fish(void)
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
         (void)printf("complete -c weir -n __fish_use_subcommand -a %s -d '%s'\n", (*c)->name,
                      (*c)->summary);
+        print_fish_actions(*c);
         for (const struct cli_option *o = (*c)->options; o && o->name; o++)
             (void)printf("complete -c weir -n '__fish_seen_subcommand_from %s' -l %s -d '%s'\n",
                          (*c)->name, o->name, strchr(o->help, '\'') ? o->name : o->help);
     }
 }
+
+static const char *const shells[] = {"bash", "zsh", "fish", NULL};
 
 static int run(void *options, int argc, char **argv)
 {
@@ -75,5 +110,6 @@ const struct cli_command command_completion = {
     .details = "example:\n  weir completion bash > /etc/bash_completion.d/weir",
     .arguments_min = 1,
     .arguments_max = 1,
+    .actions = shells,
     .run = run,
 };

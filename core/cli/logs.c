@@ -14,7 +14,7 @@ struct options {
     struct cli_store store;
     int64_t last;
     const char *stream, *filter, *since;
-    bool follow, json;
+    bool follow, json, raw;
 };
 
 static const struct cli_option options[] = {
@@ -28,6 +28,8 @@ static const struct cli_option options[] = {
      offsetof(struct options, since)},
     {"follow", 'f', NULL, "wait for more", CLI_FLAG, offsetof(struct options, follow)},
     {"json", 0, NULL, "a JSON object a line", CLI_FLAG, offsetof(struct options, json)},
+    {"raw", 0, NULL, "control characters as they are, on a terminal too", CLI_FLAG,
+     offsetof(struct options, raw)},
     {0},
 };
 
@@ -50,8 +52,10 @@ static void print_line(const struct options *o, const struct logstore_line *line
     char time[CLOCK_TEXT_BYTES];
     (void)clock_format(line->time_ms * 1000000, 3, time);
     if (!o->json) {
-        (void)printf("%s %.*s ", time, (int)line->stream.len, line->stream.ptr);
-        (void)fwrite(line->text.ptr, 1, line->text.len, stdout); /* it may hold NUL */
+        (void)printf("%s ", time);
+        cli_print(line->stream, o->raw);
+        (void)putchar(' ');
+        cli_print(line->text, o->raw);
         (void)putchar('\n');
         return;
     }
@@ -142,6 +146,8 @@ static int run(void *given, int argc, char **argv)
     return code;
 }
 
+static const char *const actions[] = {"ls", "tail", "show", NULL};
+
 const struct cli_command command_logs = {
     .name = "logs",
     .usage = "ls [GROUP] | tail GROUP | show GROUP  [OPTIONS]",
@@ -154,5 +160,6 @@ const struct cli_command command_logs = {
     .size = sizeof(struct options),
     .arguments_min = 1,
     .arguments_max = 2,
+    .actions = actions,
     .run = run,
 };

@@ -159,6 +159,8 @@ static int run(void *given, int argc, char **argv)
     return code;
 }
 
+static const char *const actions[] = {"show", NULL};
+
 const struct cli_command command_plugins = {
     .name = "plugins",
     .usage = "[show NAME] [OPTIONS]",
@@ -171,5 +173,6 @@ const struct cli_command command_plugins = {
     .options = options,
     .size = sizeof(struct options),
     .arguments_max = 2,
+    .actions = actions,
     .run = run,
 };

@@ -125,9 +125,10 @@ static int stopped(const struct options *o, const char *verb, const char *name,
     return 0;
 }
 
+static const char *const verbs[] = {"ls", "peek", "purge", "redrive", NULL};
+
 static int run(void *given, int argc, char **argv)
 {
-    static const char *const verbs[] = {"ls", "peek", "purge", "redrive", NULL};
     const struct options *o = given;
     const char *verb = argv[0], *name = argc > 1 ? argv[1] : NULL;
     char *data_dir = NULL, **stages = NULL;
@@ -176,5 +177,6 @@ const struct cli_command command_queue = {
     .size = sizeof(struct options),
     .arguments_min = 1,
     .arguments_max = 2,
+    .actions = verbs,
     .run = run,
 };

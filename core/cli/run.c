@@ -39,7 +39,7 @@ struct running {
     struct admin *admin;
     struct loop_watch signals;
     struct loop_timer tick;
-    struct loop_task ended;
+    struct loop_task ended, broken;
     int64_t drain_until_ns; /* monotonic; 0: not draining */
     bool is_over, is_forced;
 };
@@ -68,9 +68,11 @@ static int set_log(const struct options *o)
     return 0;
 }
 
-static void drain(struct running *r, const char *why)
+static void drain(struct running *r, const char *why, int64_t most_ns)
 {
     int64_t deadline = r->pipeline->plan->settings.drain.ns;
+    if (deadline > most_ns)
+        deadline = most_ns;
     char text[32];
     unit_format_duration(deadline, text, sizeof text);
     log_write(WEIR_INFO, NULL, "%s: draining for at most %s (a second signal stops at once)", why,
@@ -86,7 +88,7 @@ static void on_signal(struct loop_watch *w, uint32_t events)
     if (read(w->fd, &info, sizeof info) != (ssize_t)sizeof info)
         return;
     if (!r->drain_until_ns) {
-        drain(r, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+        drain(r, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT", INT64_MAX);
         return;
     }
     log_write(WEIR_WARN, NULL, "second signal: stopping at once; what is on disk stays there");
@@ -132,6 +134,24 @@ static void sources_ended(void *user)
     loop_post(r->loop, &r->ended);
 }
 
+/* What is under way elsewhere gets a moment; the stage that is broken will not get better. */
+static void on_broken(struct loop_task *t)
+{
+    struct running *r = t->user;
+    const int64_t most_ns = 1000 * MS, until = clock_mono(&clock_real) + most_ns;
+    if (!r->drain_until_ns)
+        drain(r, r->pipeline->broken, most_ns);
+    else if (r->drain_until_ns > until)
+        r->drain_until_ns = until;
+    loop_timer_set(r->loop, &r->tick, 0);
+}
+
+static void stage_is_broken(void *user)
+{
+    struct running *r = user;
+    loop_post(r->loop, &r->broken);
+}
+
 static int signals_open(void)
 {
     sigset_t set;
@@ -154,7 +174,9 @@ static int serve(struct running *r, struct error *e)
     r->tick.fn = on_tick;
     r->tick.user = r;
     r->ended = (struct loop_task){.fn = on_ended, .user = r};
+    r->broken = (struct loop_task){.fn = on_broken, .user = r};
     r->pipeline->on_end = sources_ended;
+    r->pipeline->on_broken = stage_is_broken;
     r->pipeline->on_end_user = r;
     r->admin = admin_start(r->pipeline, r->loop, e);
     if (e->code || pipeline_start(r->pipeline, e) < 0)
@@ -164,7 +186,11 @@ static int serve(struct running *r, struct error *e)
               r->pipeline->stage_count, r->pipeline->worker_count);
     while (!r->is_over)
         (void)loop_round(r->loop, -1);
-    return 0;
+    (void)pthread_mutex_lock(&r->pipeline->lock);
+    if (r->pipeline->broken[0])
+        (void)error_set(e, EXIT_IO, "%s", r->pipeline->broken);
+    (void)pthread_mutex_unlock(&r->pipeline->lock);
+    return e->code ? -1 : 0;
 }
 
 static void on_stuck(int signal_number)

@@ -1,9 +1,11 @@
 /* cli/trace.c: weir trace: where an event went. */
-#include "pipeline/trace.h"
+#include <poll.h>
+
 #include "base/id.h"
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/store.h"
+#include "pipeline/trace.h"
 #include "json/json.h"
 
 struct options {
@@ -67,10 +69,24 @@ static void print_hop(void *user, const struct trace_hop *hop)
         print_json(hop, time);
         return;
     }
-    (void)printf("%s  %+10.3f ms  %-20.*s %s%-13s%s %.*s\n", time,
+    (void)printf("%s  %+10.3f ms  %-20.*s %s%-13s%s ", time,
                  (double)(hop->time_ns - p->first_ns) / 1e6, (int)hop->stage.len, hop->stage.ptr,
                  p->color ? color_of(hop->kind) : "", trace_kind_text(hop->kind),
-                 p->color ? "\033[0m" : "", (int)hop->detail.len, hop->detail.ptr);
+                 p->color ? "\033[0m" : "");
+    cli_print(hop->detail, false);
+    (void)putchar('\n');
+}
+
+/* A runner writes its lines a few times in a tenth of a second: who asks at once reads again. */
+static int find(const char *folder, const weir_id *id, struct printing *p, struct error *e)
+{
+    enum { TRIES = 10, PAUSE_MS = 20 };
+    int failed = trace_find(folder, id, print_hop, p, e);
+    for (int i = 1; i < TRIES && !failed && !p->count; i++) {
+        (void)poll(NULL, 0, PAUSE_MS);
+        failed = trace_find(folder, id, print_hop, p, e);
+    }
+    return failed;
 }
 
 static int run(void *given, int argc, char **argv)
@@ -86,7 +102,7 @@ static int run(void *given, int argc, char **argv)
     if (code)
         return code;
     char *folder = mem_format("%s/trace", data_dir);
-    int failed = trace_find(folder, &id, print_hop, &p, &e);
+    int failed = find(folder, &id, &p, &e);
     mem_free(folder);
     mem_free(data_dir);
     if (failed)
@@ -94,7 +110,8 @@ static int run(void *given, int argc, char **argv)
     if (p.count)
         return EXIT_OK;
     (void)error_set(&e, EXIT_BAD_DATA,
-                    "no trace of event %s: unknown, or older than what `trace.max_size` keeps",
+                    "no trace of event %s: unknown, older than what `trace.max_size` keeps, or not "
+                    "written yet: a runner under load may need a moment",
                     argv[0]);
     return cli_fail(&e);
 }

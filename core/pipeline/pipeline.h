@@ -37,10 +37,12 @@ struct pipeline {
     weir_metric *m_in_flight, *m_memory, *m_memory_peak, *m_sync_failures, *m_journal_bytes;
     _Atomic bool is_draining; /* sources are not called any more */
     _Atomic bool is_stopping;
-    _Atomic size_t sources_open; /* sources that have not ended */
-    void (*on_end)(void *user);  /* any thread: all sources ended and everything is settled */
+    _Atomic size_t sources_open;   /* sources that have not ended */
+    void (*on_end)(void *user);    /* any thread: all sources ended and everything is settled */
+    void (*on_broken)(void *user); /* any thread, once: a plugin says that to go on has no use */
     void *on_end_user;
-    pthread_mutex_t lock; /* of the stages' status texts */
+    pthread_mutex_t lock; /* of the stages' status texts, and of `broken` */
+    char broken[320];     /* why; empty: it is not */
     struct stage **order; /* of starting */
 };
 

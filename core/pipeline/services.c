@@ -1,6 +1,7 @@
 /* pipeline/services.c: the services that the host offers, and how the rows that need one are filled. */
 #include "pipeline/services.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,27 @@ void stage_run_endings(struct stage *s)
     }
 }
 
+static bool has_result(const weir_pipeline *s, const weir_host *h)
+{
+    const char *result = lane_of(h)->stage->plan->result;
+    return result && *result;
+}
+
+/* Any thread. The first reason is the one that is told. */
+static void end(const weir_pipeline *s, const weir_host *h, const char *why)
+{
+    struct pipeline *p = service_tables_of(&s->base)->pipeline;
+    if (!p)
+        return;
+    (void)pthread_mutex_lock(&p->lock);
+    bool is_first = !p->broken[0];
+    if (is_first)
+        (void)snprintf(p->broken, sizeof p->broken, "%s: %s", h->instance, why);
+    (void)pthread_mutex_unlock(&p->lock);
+    if (is_first && p->on_broken)
+        p->on_broken(p->on_end_user);
+}
+
 struct service_tables *service_tables_new(void)
 {
     struct service_tables *t = MEM_NEW(struct service_tables);
@@ -51,7 +73,8 @@ struct service_tables *service_tables_new(void)
     service_http_client_init(t);
     service_logs_init(t);
     service_metrics_init(t);
-    t->about = (weir_pipeline){.base = WEIR_OFFER(WEIR_PIPELINE)};
+    t->about =
+        (weir_pipeline){.base = WEIR_OFFER(WEIR_PIPELINE), .has_result = has_result, .end = end};
     const weir_service *all[] = {&t->match.base,
                                  &t->json.base,
                                  &t->schema.base,

@@ -13,4 +13,9 @@ struct weir_pipeline {
     const char *folder;           /* of the pipeline file, absolute: relative paths start there */
     const char *data_dir;         /* absolute */
     const char *region, *account; /* of the `aws` block: "us-east-1", "000000000000" */
+    /* Does the pipeline file name a stage as this source's `result:`? */
+    bool (*has_result)(const weir_pipeline *s, const weir_host *h);
+    /* Nothing that the runner does has a use any more, as when nobody reads its output: it ends within
+     * about a second, with the code of an input/output error (74). What is on disk stays there. */
+    void (*end)(const weir_pipeline *s, const weir_host *h, const char *why);
 };

@@ -6,6 +6,8 @@
 #include "answer.h"
 #include "http.h"
 
+#include <weir/pipeline.h>
+
 enum { RESPOND_ACCEPTED, RESPOND_DELIVERED, RESPOND_RESULT };
 static const uint32_t when[] = {WEIR_WHEN_DURABLE, WEIR_WHEN_SETTLED, WEIR_WHEN_RESULT};
 
@@ -27,6 +29,7 @@ struct source {
     const weir_http_server *server;
     const weir_jsons *json;
     const weir_schemas *schemas;
+    weir_services pipeline;
     weir_schema **compiled; /* one a route; NULL: none */
 };
 
@@ -431,12 +434,25 @@ static weir_status check_route(const struct source *s, const weir_host *h, size_
     return WEIR_OK;
 }
 
+/* Without a stage that gives it there would never be a result, and each answer would be silent. */
+static weir_status check_respond(const struct source *s, const weir_host *h, size_t i)
+{
+    const struct route *route = (const struct route *)s->routes.items + i;
+    const weir_pipeline *place = s->pipeline.count ? s->pipeline.items[0] : NULL;
+    if (route->respond != RESPOND_RESULT || !place || !WEIR_HAS(place, has_result) ||
+        place->has_result(place, h))
+        return WEIR_OK;
+    return h->refuse(h, &route->respond, 0,
+                     "no stage gives a result: name the transform whose answer it is with result: "
+                     "STAGE beside routes, or respond: delivered");
+}
+
 static weir_status source_check(const void *self, const weir_host *h)
 {
     const struct source *s = self;
     weir_status worst = WEIR_OK;
     for (size_t i = 0; i < s->routes.count; i++)
-        if (check_route(s, h, i) != WEIR_OK)
+        if (check_route(s, h, i) != WEIR_OK || check_respond(s, h, i) != WEIR_OK)
             worst = WEIR_E_CONFIG;
     weir_schema **compiled = h->scratch(h, (s->routes.count + 1) * sizeof(weir_schema *));
     return load_schemas(s, compiled) == WEIR_OK ? worst : WEIR_E_CONFIG;
@@ -502,6 +518,7 @@ static const weir_option route_options[] = {
 
 static const weir_option options[] = {
     WEIR_NEED(struct source, server, WEIR_HTTP_SERVER),
+    WEIR_NEED(struct source, pipeline, WEIR_PIPELINE),
     WEIR_NEED(struct source, json, WEIR_JSON),
     WEIR_NEED(struct source, schemas, WEIR_SCHEMA),
     WEIR_OPTION(struct source, listen, .preset = "127.0.0.1:3000",

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <weir/pipeline.h>
 #include <weir/shape.h>
 
 enum { FORMAT_BODY, FORMAT_ENVELOPE, FORMAT_PRETTY };
@@ -13,6 +14,7 @@ enum { TIME_MAX = 16, SEPARATORS = 6 };
 struct printer {
     int format;
     const weir_shapes *shapes;
+    weir_services pipeline;
 };
 
 static char *put(char *to, const char *bytes, size_t n)
@@ -57,7 +59,17 @@ static size_t room_for(const weir_event *ev, const weir_payload *body)
     return body->len + ev->source.len + ev->type.len + TIME_MAX + SEPARATORS;
 }
 
-static weir_status print_all(const char *bytes, const char *end, const weir_host *h)
+/* Nobody reads what is printed, and nobody ever will: to go on has no use. */
+static weir_status give_up(const struct printer *p, const weir_host *h)
+{
+    const weir_pipeline *runner = p->pipeline.count ? p->pipeline.items[0] : NULL;
+    if (runner && WEIR_HAS(runner, end))
+        runner->end(runner, h, "write to standard output: Broken pipe: nobody reads it");
+    return h->fail(h, WEIR_E_FATAL, EPIPE, "write to standard output");
+}
+
+static weir_status print_all(const struct printer *p, const char *bytes, const char *end,
+                             const weir_host *h)
 {
     while (bytes < end) {
         ssize_t n = write(STDOUT_FILENO, bytes, (size_t)(end - bytes));
@@ -66,8 +78,10 @@ static weir_status print_all(const char *bytes, const char *end, const weir_host
         } else if (errno == EAGAIN) {
             struct pollfd out = {STDOUT_FILENO, POLLOUT, 0};
             (void)poll(&out, 1, -1);
+        } else if (errno == EPIPE) {
+            return give_up(p, h);
         } else if (errno != EINTR) {
-            weir_status s = errno == EPIPE || errno == EBADF ? WEIR_E_FATAL : WEIR_E_RETRY;
+            weir_status s = errno == EBADF ? WEIR_E_FATAL : WEIR_E_RETRY;
             return h->fail(h, s, errno, "write to standard output");
         }
     }
@@ -102,11 +116,12 @@ static weir_status printer_write(void *self, const weir_host *h, const weir_batc
             end = put_line(end, bodies[i]);
         h->unref(h, bodies[i]);
     }
-    return s == WEIR_OK ? print_all(lines, end, h) : s;
+    return s == WEIR_OK ? print_all(p, lines, end, h) : s;
 }
 
 static const weir_option options[] = {
     WEIR_NEED(struct printer, shapes, WEIR_SHAPE),
+    WEIR_NEED(struct printer, pipeline, WEIR_PIPELINE),
     WEIR_OPTION(struct printer, format, .choices = "body|envelope|pretty", .preset = "body",
                 .help = "The body alone, the event as EventBridge's JSON, or time (UTC), source, "
                         "type and body for people."),
@@ -116,7 +131,8 @@ static const weir_option options[] = {
 static const weir_component printer = {
     .name = "stdout",
     .version = "1.0",
-    .summary = "Prints events on standard output, a line each.",
+    .summary =
+        "Prints events on standard output, a line each; ends the runner when nobody reads it.",
     .flags = WEIR_BLOCKING,
     .state_size = sizeof(struct printer),
     .options = options,

@@ -42,6 +42,19 @@ class Bad(Case):
             self.assertEqual(sorted(os.listdir(self.folder)), before, "nothing was made")
         return done.stderr
 
+    def test_result_that_nobody_gives(self):
+        text = """data_dir: data
+admin: { listen: "off" }
+sources:
+  api:
+    plugin: http
+    listen: 127.0.0.1:PORT
+    routes: { POST /events: { type: Happened, respond: result } }
+sinks:
+  out: { plugin: "null", inputs: [api] }
+"""
+        self.refused(text, "no stage gives a result", "result: STAGE", at="7:56")
+
     # ---- the file ----
 
     def test_good_one(self):

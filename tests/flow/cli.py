@@ -1,11 +1,11 @@
 """cli.py: the command line: help, typing errors, completion, colours, and output for machines."""
 import json
 import os
-import pty
 import re
+import struct
 import subprocess
 
-from harness import ROOT, WEIR, Case, environment, main, weir
+from harness import WEIR, Case, environment, main, on_terminal, wait_for, weir
 
 PIPELINE = "config/pipeline.yaml"
 COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "dlq", "trace", "schema", "completion", "version")
@@ -68,34 +68,23 @@ class CommandLine(Case):
         self.assertEqual((checked.returncode, checked.stderr), (0, ""))
         script = self.good("completion", "bash") + \
             'COMP_WORDS=(weir queue --js); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n' \
-            'COMP_WORDS=(weir va); COMP_CWORD=1; _weir; echo "${COMPREPLY[@]}"\n'
+            'COMP_WORDS=(weir va); COMP_CWORD=1; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir queue p); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir queue --json re); COMP_CWORD=3; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir queue ls --js); COMP_CWORD=3; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir queue ls pee); COMP_CWORD=3; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir logs t); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir plugins s); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n'
         done = subprocess.run(["bash"], input=script, text=True, capture_output=True, check=True)
-        self.assertEqual(done.stdout, "--json\nvalidate\n")
-
-    def on_terminal(self, *args, **env):
-        """What a command prints on a terminal."""
-        main_fd, its_fd = pty.openpty()
-        process = subprocess.Popen([WEIR, *args], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=its_fd, stderr=its_fd,
-                                   env=environment(TERM="xterm", **env))
-        os.close(its_fd)
-        text = b""
-        while True:
-            try:
-                part = os.read(main_fd, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            text += part
-        os.close(main_fd)
-        process.wait()
-        return text.decode()
+        self.assertEqual(done.stdout, "--json\nvalidate\npeek purge\nredrive\n--json\n\ntail\nshow\n")
+        self.assertRegex(self.good("completion", "zsh"), r"queue\) .* ls peek purge redrive;")
+        self.assertIn("-a 'ls peek purge redrive'", self.good("completion", "fish"))
 
     def test_colour(self):
         bad = self.write("bad.yaml", "nonsense: 1\n")
-        self.assertIn("\033[", self.on_terminal("validate", bad, NO_COLOR=None))
-        self.assertNotIn("\033[", self.on_terminal("validate", bad, NO_COLOR="1"))
-        self.assertNotIn("\033[", self.on_terminal("validate", "--no-color", bad, NO_COLOR=None))
+        self.assertIn("\033[", on_terminal("validate", bad, NO_COLOR=None))
+        self.assertNotIn("\033[", on_terminal("validate", bad, NO_COLOR="1"))
+        self.assertNotIn("\033[", on_terminal("validate", "--no-color", bad, NO_COLOR=None))
         self.assertNotIn("\033[", weir("validate", bad, env=environment(NO_COLOR=None)).stderr)
 
     def test_validate_json(self):
@@ -149,6 +138,46 @@ class CommandLine(Case):
             done = weir(*args, "--data-dir", self.path("nothing"))
             self.assertEqual(done.returncode, 65, done)
             self.assertIn("nothing", done.stderr)
+
+    def test_trace_reads_again(self):
+        """What the runner has not written yet is waited for: the second look finds it."""
+        event = "01890a5d-ac96-774b-bcce-b302099a8057"
+        os.makedirs(self.path("data/trace"))
+        fifo = self.path("data/trace/00000001.trace")
+        os.mkfifo(fifo)
+        hop = struct.pack("=HBBHHq", 32 + 2, 1, 2, 0, 0, 1_700_000_000_000_000_000) + bytes.fromhex(event.replace("-", ""))
+        process = subprocess.Popen([WEIR, "trace", event, "--data-dir", self.path("data"), "--json"], text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+
+        def look(text):
+            """One look reads this, and the next one another pipe."""
+            def opened():
+                if process.poll() is not None:
+                    raise AssertionError(f"it did not look again: {process.communicate()}")
+                try:
+                    return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+                except OSError:
+                    return None
+            fd = wait_for(opened, "a look")
+            os.unlink(fifo)
+            os.mkfifo(fifo)
+            os.write(fd, text)
+            os.close(fd)
+        try:
+            look(b"weirtrc1")
+            look(b"weirtrc1" + hop + b"in")
+            out, err = process.communicate()
+        finally:
+            process.kill()
+            process.communicate()
+        self.assertEqual((process.returncode, err), (0, ""))
+        self.assertEqual(json.loads(out)["stage"], "in")
+
+    def test_trace_of_nothing(self):
+        os.makedirs(self.path("data/trace"))
+        done = weir("trace", "01890a5d-ac96-774b-bcce-b302099a8057", "--data-dir", self.path("data"))
+        self.assertEqual((done.returncode, done.stdout), (65, ""))
+        self.assertIn("not written yet", done.stderr)
 
     def test_file_is_found(self):
         text = 'admin: { listen: "off" }\nsources: { n: { plugin: generator, count: 2 } }\n' \

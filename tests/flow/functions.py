@@ -7,7 +7,7 @@ import signal
 import socket
 import unittest
 
-from harness import IS_SANITIZED, Case, main, wait_for
+from harness import IS_SANITIZED, Case, main, on_terminal, wait_for
 
 PIPELINE = """admin: {{ listen: 127.0.0.1:0 }}
 sources:
@@ -230,6 +230,20 @@ class Functions(Case):
         self.check_dead(found, error="ValueError: no use for error", garbage="(?i)json", other="did not say why")
         r.wait_settled(dead_lettered=4, delivered=2, filtered=1)
         self.assertIn("mode good of f", self.logged(r))
+        r.stop()
+
+    def test_log_lines_do_not_steer_the_terminal(self):
+        self.compile("f.so", NATIVE)
+        r = self.start_with("handler: f.so")
+        evil = "\x1b[2J\x07\u009b1m\t\u00e9"
+        self.post_all(r, evil)
+        self.did(1)
+        show = ("logs", "show", "/aws/lambda/f", "-c", r.pipeline)
+        raw = "mode " + evil + " of f"
+        wait_for(lambda: raw in self.logged(r), "the line")
+        shown = on_terminal(*show, env=r.env)
+        self.assertIn("mode \\x1b[2J\\x07\\xc2\\x9b1m\t\u00e9 of f", shown)
+        self.assertIn(raw, on_terminal(*show, "--raw", env=r.env))
         r.stop()
 
     def test_native_that_hangs(self):

@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -57,6 +58,25 @@ def weir(*args, env=None, cwd=None, before=()):
                           timeout=PATIENCE * 2, check=False)
     no_report(done.stderr)
     return done
+
+
+def on_terminal(*args, env=None, **more):
+    """What a command prints on a terminal. `more`: variables."""
+    main_fd, its_fd = pty.openpty()
+    with subprocess.Popen([WEIR, *args], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=its_fd, stderr=its_fd,
+                          env=env or environment(TERM="xterm", **more)):
+        os.close(its_fd)
+        text = b""
+        while True:
+            try:
+                part = os.read(main_fd, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            text += part
+        os.close(main_fd)
+    return no_report(text.decode(errors="replace"))
 
 
 def lines_of(path):

@@ -241,6 +241,26 @@ sinks:
         self.assertEqual(self.wait_lines(self.path("out"), 1), [{"hello": "Jane"}])
         r.stop()
 
+    # ---- standard output ----
+
+    def test_output_that_nobody_reads(self):
+        """As of other programs: the runner ends soon and says why; what is durable waits for the next run."""
+        r = self.start(HEAD + "sinks:\n  print: { plugin: stdout, inputs: [api] }\n"
+                       "  out: { plugin: file, inputs: [api], path: '" + self.path("out") + "' }\n")
+        self.post(r, {"n": 1})
+        self.assertEqual(json.loads(r.process.stdout.readline()), {"n": 1})
+        r.process.stdout.close()
+        self.post(r, {"n": 2})
+        self.assertEqual(r.process.wait(PATIENCE), 74, r.log)
+        r.output = ""
+        self.assertRegex(r.log, "weir: error: print: write to standard output: Broken pipe: nobody reads it")
+        self.assertEqual(self.wait_lines(self.path("out"), 2), [{"n": 1}, {"n": 2}])
+        r = self.start(HEAD + "sinks:\n  print: { plugin: stdout, inputs: [api] }\n"
+                       "  out: { plugin: file, inputs: [api], path: '" + self.path("out") + "' }\n")
+        self.assertEqual(json.loads(r.process.stdout.readline()), {"n": 2})
+        r.wait_settled(delivered=4)
+        r.stop()
+
     # ---- queues ----
 
     def test_queue_that_delays(self):

@@ -1,6 +1,8 @@
 /* tests/plugins/stdout.c: what is printed, in each format, and what happens when nobody reads. */
 #include "support.h"
 
+#include <weir/pipeline.h>
+
 #include <fcntl.h>
 #include <signal.h>
 
@@ -59,19 +61,32 @@ START_TEST(retries_when_full_or_without_memory)
 }
 END_TEST
 
-START_TEST(stops_when_nobody_reads)
+static const char *ended;
+
+static void end_asked(const weir_pipeline *s, const weir_host *h, const char *why)
 {
+    ended = why;
+}
+
+START_TEST(ends_when_nobody_reads)
+{
+    static const weir_pipeline runner = {.base = WEIR_OFFER(WEIR_PIPELINE), .end = end_asked};
     int ends[2];
     ck_assert_int_eq(pipe(ends), 0);
     ck_assert_int_eq(close(ends[0]), 0);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)fflush(stdout);
-    weir_test *t = start("format=body");
+    weir_test *t = weir_test_new(WEIR_TEST_SINK, "stdout", "format=body", NULL);
+    weir_test_give(t, &shapes.base);
+    weir_test_give(t, &runner.base);
+    ck_assert_int_eq(weir_test_start(t), WEIR_OK);
+    weir_test_event(t, "1");
     int kept = dup(STDOUT_FILENO);
     ck_assert_int_ge(dup2(ends[1], STDOUT_FILENO), 0);
     weir_status s = weir_test_push(t);
     ck_assert_int_ge(dup2(kept, STDOUT_FILENO), 0);
     ck_assert_int_eq(s, WEIR_E_FATAL);
+    ck_assert_str_eq(ended, "write to standard output: Broken pipe: nobody reads it");
     ck_assert_int_eq(weir_test_free(t), 0);
 }
 END_TEST
@@ -80,5 +95,5 @@ int main(void)
 {
     return run_tests("stdout",
                      (const TTest *const[]){prints_a_line_each, retries_when_full_or_without_memory,
-                                            stops_when_nobody_reads, NULL});
+                                            ends_when_nobody_reads, NULL});
 }
