@@ -102,6 +102,12 @@ static int real_lock(const struct disk *d, int fd)
     return errno == EACCES ? -EAGAIN : -errno;
 }
 
+static bool real_is_locked(const struct disk *d, int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 const struct disk disk_real = {
     .open = real_open,
     .close = real_close,
@@ -116,6 +122,7 @@ const struct disk disk_real = {
     .list = real_list,
     .remove = real_remove,
     .lock = real_lock,
+    .is_locked = real_is_locked,
 };
 
 int disk_read_all(const struct disk *d, int fd, void *bytes, uint64_t n, uint64_t offset)

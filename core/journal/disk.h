@@ -2,6 +2,7 @@
  *
  * Every function returns a count or 0, or a negative errno. Any thread. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -21,6 +22,7 @@ struct disk {
                 void *user);
     int (*remove)(const struct disk *d, const char *path);
     int (*lock)(const struct disk *d, int fd); /* of the open file description; -EAGAIN: held */
+    bool (*is_locked)(const struct disk *d, int fd); /* by another; may be NULL */
 };
 
 extern const struct disk disk_real;

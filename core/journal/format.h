@@ -25,6 +25,7 @@ enum record_type {
     RECORD_COUNT,     /* body: struct count_body, several */
     RECORD_MOVED,     /* body: u64 cold segment, its end, its refs, then the victims */
     RECORD_END,       /* after the last group at a clean close */
+    RECORD_VOID,      /* in the place of damaged bytes that were set aside; no effect */
 };
 
 struct record {

@@ -172,7 +172,8 @@ struct journal {
 
     pthread_t thread;
     bool has_thread, is_stopping;
-    bool is_full_scan; /* recovery without a checkpoint or with a gap */
+    bool is_full_scan;    /* recovery without a checkpoint or with a gap */
+    uint64_t quarantined; /* bytes kept since the open */
 };
 
 /* ---- journal.c ---- */
@@ -255,6 +256,11 @@ int checkpoint_read(struct journal *j, struct buf *newest);
 bool checkpoint_load(struct journal *j, const struct buf *newest, bool *is_closed);
 int checkpoint_write(struct journal *j, bool is_closed);
 bool checkpoint_has_room(struct journal *j);
+
+/* ---- quarantine.c ---- */
+/* Keeps damaged bytes in a file of quarantine/, up to a total; the rest is dropped. */
+int quarantine_keep(struct journal *j, uint64_t segment, uint32_t offset, const char *bytes,
+                    uint32_t n);
 
 /* ---- recover.c ---- */
 int recover_run(struct journal *j, struct error *e);

@@ -14,7 +14,7 @@
 #include "journal/internal.h"
 #include "journal/window.h"
 
-enum { QUARANTINE_BYTES_MAX = 16 << 20, REPLAY_MAX = 1 << 20 };
+enum { REPLAY_MAX = 1 << 20 };
 
 struct found {
     struct slot *slot;
@@ -29,7 +29,7 @@ struct walk {
     uint32_t count, cap;
     struct segment *at;
     uint32_t pos, group_at; /* group_at: the last group of the segment; 0: none was applied */
-    uint64_t replayed, quarantined;
+    uint64_t replayed;
     bool has_number; /* the next group's number is known */
     bool is_closed;  /* the checkpoint is of a clean close */
 };
@@ -236,23 +236,9 @@ static uint32_t find_group(struct walk *w, struct window *in, uint32_t limit)
 
 static void quarantine(struct walk *w, struct window *in, uint32_t from, uint32_t to)
 {
-    struct journal *j = w->j;
-    const char *bytes = NULL;
-    if (!j->is_reader && to - from <= QUARANTINE_BYTES_MAX - w->quarantined)
-        bytes = window_bytes(in, from, to - from);
-    if (!bytes)
-        return;
-    char *dir = mem_format("%s/quarantine", j->path);
-    char *path = mem_format("%s/%llu-%u", dir, (unsigned long long)w->at->number, from);
-    (void)j->disk->make_dir(j->disk, dir);
-    int fd = j->disk->open(j->disk, path, O_RDWR | O_CREAT);
-    if (fd >= 0) {
-        (void)disk_write_all(j->disk, fd, bytes, to - from, 0);
-        j->disk->close(j->disk, fd);
-        w->quarantined += to - from;
-    }
-    mem_free(path);
-    mem_free(dir);
+    const char *bytes = w->j->is_reader ? NULL : window_bytes(in, from, to - from);
+    if (bytes)
+        (void)quarantine_keep(w->j, w->at->number, from, bytes, to - from);
 }
 
 /* From a bad place that once was good to the next whole group: records that check are taken one by

@@ -8,7 +8,7 @@ import subprocess
 from harness import WEIR, Case, environment, main, on_terminal, wait_for, weir
 
 PIPELINE = "config/pipeline.yaml"
-COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "dlq", "trace", "schema", "completion", "version")
+COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "dlq", "trace", "journal", "schema", "completion", "version")
 
 
 class CommandLine(Case):
