@@ -2,6 +2,16 @@
 #pragma once
 #include "cli/cli.h"
 
-extern const struct cli_command command_run, command_validate, command_graph, command_plugins,
-    command_schema, command_logs, command_queue, command_dlq, command_trace, command_journal,
-    command_completion, command_version;
+extern const struct cli_command command_run;
+extern const struct cli_command command_validate;
+extern const struct cli_command command_graph;
+extern const struct cli_command command_plugins;
+extern const struct cli_command command_logs;
+extern const struct cli_command command_queue;
+extern const struct cli_command command_dlq;
+extern const struct cli_command command_trace;
+extern const struct cli_command command_rules;
+extern const struct cli_command command_journal;
+extern const struct cli_command command_schema;
+extern const struct cli_command command_completion;
+extern const struct cli_command command_version;

@@ -51,10 +51,10 @@ def no_report(text):
     return text
 
 
-def weir(*args, env=None, cwd=None, before=()):
-    """Runs one command to its end. `before`: a command that runs it, such as setpriv."""
+def weir(*args, env=None, cwd=None, before=(), given=""):
+    """Runs one command to its end. `before`: a command that runs it, such as setpriv; `given`: its input."""
     done = subprocess.run([*before, WEIR, *args], cwd=cwd or ROOT, env=env or environment(),
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                          input=given, capture_output=True, text=True, errors="replace",
                           timeout=PATIENCE * 2, check=False)
     no_report(done.stderr)
     return done

@@ -1,4 +1,4 @@
-/* unit/match_cases.c: the cases of tests/data/patterns, by each of the matchers. */
+/* unit/match_cases.c: the cases of tests/aws/patterns, by each of the matchers. */
 #include <check.h>
 #include <dirent.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ struct cases {
     size_t count, cap;
 };
 
-static const char folder[] = "tests/data/patterns";
+static const char folder[] = "tests/aws/patterns";
 
 static void read_file(struct cases *c, const char *name)
 {
