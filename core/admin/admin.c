@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "net/http_server.h"
+#include "pipeline/audit.h"
 #include "pipeline/control.h"
 #include "pipeline/letters.h"
 
@@ -137,6 +138,17 @@ static void ledger(struct admin *a, struct http_request *r)
     l->next = a->ledgers;
     a->ledgers = l;
     ledger_try(&l->timer);
+}
+
+static void audit(struct admin *a, struct http_request *r)
+{
+    struct audit found;
+    struct buf text = {0};
+    audit_init(&found);
+    audit_read(&found, a->pipeline->journal);
+    audit_print(&found, &text);
+    audit_fini(&found);
+    answer(r, 200, NULL, &text);
 }
 
 /* ---- control: what changes something asks for a header that a web page cannot send ---- */
@@ -382,6 +394,7 @@ static const struct admin_route routes[] = {
     {"GET /health", readyz},
     {"GET /metrics", metrics},
     {"GET /ledger", ledger},
+    {"GET /audit", audit},
     {"GET /queues", queues},
     {"GET /queues/{name}/messages", messages},
     {"POST /queues/{name}/purge", purge},

@@ -11,6 +11,7 @@ const struct cli_command *const cli_commands[] = {
     &command_logs,
     &command_queue,
     &command_dlq,
+    &command_audit,
     &command_trace,
     &command_rules,
     &command_journal,

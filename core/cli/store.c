@@ -129,12 +129,25 @@ int store_post(const char *data_dir, const char *target, weir_str body, struct b
     return ask(data_dir, "POST", target, body, out);
 }
 
-struct journal *store_open(const char *data_dir, struct error *e)
+static struct journal *open_store(const char *data_dir, bool is_reader, struct error *e)
 {
     static const struct stream_kind *const kinds[] = {&queue_kind, NULL};
     char *path = mem_format("%s/journal", data_dir);
-    const struct journal_options o = {.path = path, .kinds = kinds, .lock_note = "weir queue"};
+    const struct journal_options o = {.path = path,
+                                      .kinds = kinds,
+                                      .lock_note = "weir queue",
+                                      .is_reader = is_reader};
     struct journal *j = journal_open(&o, e);
     mem_free(path);
     return j;
+}
+
+struct journal *store_open(const char *data_dir, struct error *e)
+{
+    return open_store(data_dir, false, e);
+}
+
+struct journal *store_read(const char *data_dir, struct error *e)
+{
+    return open_store(data_dir, true, e);
 }

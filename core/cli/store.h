@@ -30,3 +30,5 @@ void store_stages_free(char **stages);
 int store_ask(const char *data_dir, const char *method, const char *target, struct buf *out);
 int store_post(const char *data_dir, const char *target, weir_str body, struct buf *out);
 struct journal *store_open(const char *data_dir, struct error *e); /* of a stopped pipeline */
+struct journal *store_read(const char *data_dir,
+                           struct error *e); /* the same; nothing is written */

@@ -284,6 +284,18 @@ int64_t journal_counter_value(struct journal *j, uint32_t counter)
     return value;
 }
 
+void journal_snapshot(struct journal *j, const struct journal_figures *fn, void *user)
+{
+    journal_lock(j);
+    for (uint32_t i = 0; i < j->counter_count; i++)
+        if (j->counters[i])
+            fn->counter(user, j->counters[i]->name, j->counters[i]->value);
+    for (uint32_t i = 0; i < j->stream_count; i++)
+        if (j->streams[i])
+            fn->stream(user, j->streams[i]->name, j->streams[i]->next, j->streams[i]->live);
+    journal_unlock(j);
+}
+
 void journal_counter_each(struct journal *j,
                           void (*fn)(void *user, const char *name, int64_t value), void *user)
 {

@@ -112,6 +112,13 @@ uint32_t journal_counter(struct journal *j, const char *name); /* finds or makes
 int64_t journal_counter_value(struct journal *j, uint32_t counter);
 void journal_counter_each(struct journal *j,
                           void (*fn)(void *user, const char *name, int64_t value), void *user);
+/* All counters and streams as they are after one and the same unit. Under the journal's lock: fn may do
+ * nothing with the journal. */
+struct journal_figures {
+    void (*counter)(void *user, const char *name, int64_t value);
+    void (*stream)(void *user, const char *name, uint64_t next, uint64_t live);
+};
+void journal_snapshot(struct journal *j, const struct journal_figures *fn, void *user);
 size_t unit_put_count(const struct journal_unit *u); /* the number that the next put gets */
 size_t unit_bytes(const struct journal_unit *u);
 bool unit_is_empty(const struct journal_unit *u);

@@ -33,7 +33,8 @@ struct commit {
     struct item *items;
     size_t count, cap;
     weir_status status;
-    int64_t ledger[LEDGER_COLUMNS]; /* what the unit counts */
+    int64_t ledger[LEDGER_COLUMNS]; /* what happened in memory and is counted with the unit */
+    int64_t tied[LEDGER_ALL];       /* what happens with the unit */
 };
 
 static struct commit *commit_now(struct worker *w)
@@ -47,9 +48,15 @@ static struct commit *commit_now(struct worker *w)
         c = MEM_NEW(struct commit);
     c->worker = w;
     c->count = 0;
+    memset(c->tied, 0, sizeof c->tied);
     c->unit = journal_begin(w->pipeline->journal);
     w->commit = c;
     return c;
+}
+
+void commit_count(struct worker *w, int column, int64_t n)
+{
+    commit_now(w)->tied[column] += n;
 }
 
 struct journal_unit *commit_unit(struct worker *w)
@@ -80,6 +87,7 @@ void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct 
     *item = (struct item){.ev = ev, .slot = ev->slot, .inlets = inlets, .inlet_count = k};
     item->is_handed_on = ev->slot && !ev->slot->wants_durable;
     item->put = put_event(w, c->unit, inlets, k, ev);
+    c->tied[LEDGER_IN_MEMORY] -= (int64_t)k;
     block_ref(ev->block);
     if (unit_bytes(c->unit) > UNIT_BYTES_MAX)
         commit_submit(w);
@@ -96,6 +104,7 @@ void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const
     struct item *item = &MEM_PUSH(c->items, c->count, c->cap);
     *item = (struct item){.park = park};
     item->put = put_event(w, c->unit, &inlet, 1, ev);
+    c->tied[LEDGER_IN_MEMORY]--;
 }
 
 void commit_then(struct worker *w, void (*fn)(void *arg, weir_status s), void *arg)
@@ -104,11 +113,13 @@ void commit_then(struct worker *w, void (*fn)(void *arg, weir_status s), void *a
     MEM_PUSH(c->items, c->count, c->cap) = (struct item){.fn = fn, .arg = arg};
 }
 
-void commit_ack(struct worker *w, struct stream *s, uint64_t first, uint64_t count)
+void commit_ack(struct worker *w, struct inlet *in, uint64_t first, uint64_t count, int column)
 {
     if (!w->acks)
         w->acks = journal_begin(w->pipeline->journal);
-    unit_ack(w->acks, s, first, count);
+    unit_ack(w->acks, inlet_stream(in), first, count);
+    unit_count(w->acks, inlet_counter(in), (int64_t)count);
+    w->acks_ledger[column] += (int64_t)count;
 }
 
 /* The event is on disk in all its streams: a source that waits for that hears of it; one that waits
@@ -124,21 +135,21 @@ static void item_home(struct worker *w, struct item *item, weir_status status)
         return;
     }
     if (status != WEIR_OK) {
-        worker_count(w, LEDGER_COPIED, 1 - (int64_t)item->inlet_count);
+        worker_count(w, LEDGER_RETURNED, (int64_t)item->inlet_count);
         slot_fail(item->slot, WEIR_E_RETRY, "journal", "the disk has no room or failed", false);
-        worker_count(w, LEDGER_ACCEPTED, -1);
     } else if (!item->is_handed_on) {
         slot_release(item->slot, SLOT_DURABLE);
     }
     block_unref(item->ev->block);
 }
 
-/* The unit is not on disk: the next one counts what it did. */
-static void count_again(struct worker *w, const int64_t *ledger)
+/* The unit is not on disk: the next one counts what happened in memory. */
+static void count_again(struct worker *w, const struct commit *c)
 {
     for (int i = 0; i < LEDGER_COLUMNS; i++) {
-        atomic_fetch_sub_explicit(&w->pipeline->ledger[i], ledger[i], memory_order_relaxed);
-        worker_count(w, i, ledger[i]);
+        atomic_fetch_sub_explicit(&w->pipeline->ledger[i], c->ledger[i] + c->tied[i],
+                                  memory_order_relaxed);
+        worker_count(w, i, c->ledger[i]);
     }
 }
 
@@ -147,7 +158,7 @@ static void commit_home(struct loop_task *t)
     struct commit *c = t->user;
     struct worker *w = c->worker;
     if (c->status != WEIR_OK)
-        count_again(w, c->ledger);
+        count_again(w, c);
     for (size_t i = 0; i < c->count; i++)
         item_home(w, &c->items[i], c->status);
     c->next = w->free_commits;
@@ -177,16 +188,22 @@ static void commit_done(void *user, weir_status status, const struct journal_uni
         loop_post(c->worker->loop, &c->task);
 }
 
-static void count_into(struct worker *w, struct journal_unit *u)
+/* What happened in memory, and what the unit itself means. So every unit balances by itself: what came
+ * and has neither ended nor is on disk is in memory. */
+static void count_into(struct worker *w, struct journal_unit *u, const int64_t *tied)
 {
     struct pipeline *p = w->pipeline;
+    int64_t in_memory = pipeline_ledger_open(w->ledger) + tied[LEDGER_IN_MEMORY];
     for (int i = 0; i < LEDGER_COLUMNS; i++) {
-        if (!w->ledger[i])
-            continue;
-        unit_count(u, p->counters[i], w->ledger[i]);
-        atomic_fetch_add_explicit(&p->ledger[i], w->ledger[i], memory_order_relaxed);
+        int64_t n = w->ledger[i] + tied[i];
         w->ledger[i] = 0;
+        if (!n)
+            continue;
+        unit_count(u, p->counters[i], n);
+        atomic_fetch_add_explicit(&p->ledger[i], n, memory_order_relaxed);
     }
+    if (in_memory)
+        unit_count(u, p->counters[LEDGER_IN_MEMORY], in_memory);
 }
 
 static bool has_counts(const struct worker *w)
@@ -204,7 +221,7 @@ void commit_submit(struct worker *w)
         w->commit = NULL;
         c->task = (struct loop_task){.fn = commit_home, .user = c};
         memcpy(c->ledger, w->ledger, sizeof c->ledger);
-        count_into(w, c->unit);
+        count_into(w, c->unit, c->tied);
         journal_submit(c->unit, JOURNAL_SYNCED, commit_done, c);
     }
     if (!w->acks && has_counts(w))
@@ -212,7 +229,8 @@ void commit_submit(struct worker *w)
     if (w->acks) {
         struct journal_unit *u = w->acks;
         w->acks = NULL;
-        count_into(w, u);
+        count_into(w, u, w->acks_ledger);
+        memset(w->acks_ledger, 0, sizeof w->acks_ledger);
         journal_submit(u, JOURNAL_LAZY, NULL, NULL);
     }
 }

@@ -18,7 +18,10 @@ void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const
 struct journal_unit *commit_unit(struct worker *w);
 /* fn(arg, status) on this worker once the unit is on disk, or is not. */
 void commit_then(struct worker *w, void (*fn)(void *arg, weir_status s), void *arg);
-/* Acknowledges records of a stage's stream: rides along with the next group. */
-void commit_ack(struct worker *w, struct stream *s, uint64_t first, uint64_t count);
+/* Acknowledges records of a stage's stream: rides along with the next group. The branches that waited
+ * there have ended with `column` of the ledger; LEDGER_IN_MEMORY: what descends from them goes on. */
+void commit_ack(struct worker *w, struct inlet *in, uint64_t first, uint64_t count, int column);
+/* The ledger of what this round's unit does: is counted if it is on disk, and only then. */
+void commit_count(struct worker *w, int column, int64_t n);
 void commit_submit(struct worker *w); /* at the end of a round */
 void commit_fini(struct worker *w);

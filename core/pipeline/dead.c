@@ -134,7 +134,6 @@ static void letter_kept(void *arg, weir_status s)
         (void)inlet_judge(in, e, WEIR_E_CONFIG, "the disk has no room for a dead letter");
     } else {
         metric_add(in->stage->m.dead_lettered, 1);
-        worker_count(in->worker, LEDGER_DEAD_LETTERED, 1);
         park_end(e->ev);
         if (e->sequence == NO_SEQUENCE)
             atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
@@ -195,8 +194,13 @@ void dead_letter(struct inlet *in, struct entry *e, const char *why)
     m.parts[0] = (struct iovec){head.ptr, head.len};
     m.parts[1] = codec_body(&copy->pub);
     queue_send(q, commit_unit(w), &m);
-    if (e->sequence != NO_SEQUENCE && in->stage->role == ROLE_SINK)
+    commit_count(w, LEDGER_DEAD_LETTERED, 1);
+    if (e->sequence != NO_SEQUENCE && in->stage->role == ROLE_SINK) {
         unit_ack(commit_unit(w), in->stream, e->sequence, 1);
+        unit_count(commit_unit(w), in->counter, 1);
+    } else {
+        commit_count(w, LEDGER_IN_MEMORY, -1);
+    }
     commit_then(w, letter_kept, l);
     buf_fini(&head);
     block_unref(b);

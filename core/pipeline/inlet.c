@@ -72,6 +72,9 @@ int inlet_open(struct inlet *in, struct error *e)
 {
     char *name = mem_format("in/%s", in->stage->name);
     in->stream = stream_open(in->stage->pipeline->journal, name, 0, e);
+    char *counter = mem_format("ended/%s", in->stage->name);
+    in->counter = journal_counter(in->stage->pipeline->journal, counter);
+    mem_free(counter);
     mem_free(name);
     if (!in->stream)
         return -1;
@@ -155,6 +158,11 @@ struct stream *inlet_stream(const struct inlet *in)
     return in->stream;
 }
 
+uint32_t inlet_counter(const struct inlet *in)
+{
+    return in->counter;
+}
+
 struct inlet *const *inlet_link(struct inlet *in)
 {
     return &in->stage->inlet;
@@ -176,30 +184,36 @@ void inlet_start(struct inlet *in)
     inlet_deliver(in);
 }
 
-void inlet_ack(struct inlet *in, uint64_t sequence)
+void inlet_ack(struct inlet *in, uint64_t sequence, int column)
 {
-    if (in->ack_count && (uint64_t)(in->ack_first + in->ack_count) == sequence) {
+    if (in->ack_count && (uint64_t)(in->ack_first + in->ack_count) == sequence &&
+        in->ack_column == column) {
         in->ack_count++;
         return;
     }
     inlet_ack_flush(in);
     in->ack_first = (int64_t)sequence;
     in->ack_count = 1;
+    in->ack_column = column;
 }
 
 void inlet_ack_flush(struct inlet *in)
 {
     if (in->ack_count)
-        commit_ack(in->worker, in->stream, (uint64_t)in->ack_first, (uint64_t)in->ack_count);
+        commit_ack(in->worker, in, (uint64_t)in->ack_first, (uint64_t)in->ack_count,
+                   in->ack_column);
     in->ack_count = 0;
 }
 
-/* The branch ends here. */
+/* The branch ends here: delivered or dropped. */
 void inlet_entry_end(struct inlet *in, struct entry *e, uint32_t flag)
 {
+    int column = flag == SLOT_DELIVERED ? LEDGER_DELIVERED : LEDGER_DROPPED;
     if (e->sequence != NO_SEQUENCE && in->stage->role == ROLE_SINK)
-        inlet_ack(in, e->sequence);
-    else if (e->sequence == NO_SEQUENCE)
+        inlet_ack(in, e->sequence, column);
+    else
+        worker_count(worker_current(), column, 1);
+    if (e->sequence == NO_SEQUENCE)
         atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
     slot_release(e->slot, flag);
     block_unref(e->ev->block);

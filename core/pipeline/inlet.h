@@ -15,6 +15,8 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable);
 int inlet_open(struct inlet *in, struct error *e); /* its stream; finds what an earlier run left */
 void inlet_free(struct inlet *in);
 struct stream *inlet_stream(const struct inlet *in);
+uint32_t inlet_counter(
+    const struct inlet *in); /* of the journal: records of the stream that ended */
 struct inlet *const *inlet_link(struct inlet *in); /* a list of it alone, that lives as long */
 struct worker *inlet_worker(const struct inlet *in);
 bool inlet_is_durable(const struct inlet *in);

@@ -182,7 +182,7 @@ static bool entry_from_record(struct inlet *in, struct block *block, uint64_t se
         log_write(WEIR_ERROR, in->stage->name, "record %llu of its buffer is no event: left out",
                   (unsigned long long)sequence);
         slot_release(e.slot, SLOT_FILTERED);
-        commit_ack(in->worker, in->stream, sequence, 1);
+        commit_ack(in->worker, in, sequence, 1, LEDGER_DROPPED);
         return true;
     }
     block_ref(block);
@@ -242,9 +242,11 @@ void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retri
 {
     atomic_fetch_sub_explicit(&in->taken, 1, memory_order_relaxed);
     if (!is_to_be_retried) {
-        commit_ack(in->worker, in->stream, sequence, 1);
+        commit_ack(in->worker, in, sequence, 1, LEDGER_IN_MEMORY);
         return;
     }
+    if (!atomic_load_explicit(&in->stage->pipeline->is_stopping, memory_order_relaxed))
+        worker_count(in->worker, LEDGER_REPEATED, 1);
     MEM_PUSH(in->redo, in->redo_count, in->redo_cap) = sequence;
     if (!loop_timer_is_set(&in->redo_timer))
         loop_timer_set(in->worker->loop, &in->redo_timer, in->retry->backoff.ns);

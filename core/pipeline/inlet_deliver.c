@@ -81,8 +81,10 @@ static size_t judge_flight(struct inlet *in, struct flight *f)
             block_ref(e->ev->block);
         (void)inlet_judge(in, e, s, m ? m->why : f->why);
     }
-    if (f->is_direct)
+    if (f->is_direct) {
         atomic_fetch_sub_explicit(&in->in_memory, delivered, memory_order_relaxed);
+        worker_count(in->worker, LEDGER_DELIVERED, (int64_t)delivered);
+    }
     return delivered;
 }
 
@@ -95,7 +97,6 @@ static void flight_end(struct flight *f)
     }
     size_t delivered = judge_flight(in, f);
     metric_add(in->stage->m.delivered, delivered);
-    worker_count(in->worker, LEDGER_DELIVERED, (int64_t)delivered);
     if (delivered && !atomic_load_explicit(&in->stage->is_ready, memory_order_relaxed))
         stage_set_ready(in->stage, true, NULL);
     metric_observe(in->stage->m.seconds,

@@ -85,7 +85,6 @@ bool inlet_is_full(const struct inlet *in)
 static void drop(struct inlet *in, struct worker *w, struct entry *e)
 {
     metric_add(in->stage->m.dropped, 1);
-    worker_count(w, LEDGER_DROPPED, 1);
     trace_add(w, in->stage, e->ev, TRACE_DROPPED, "the buffer is full");
     inlet_entry_end(in, e, SLOT_FILTERED);
 }

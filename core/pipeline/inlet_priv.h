@@ -85,6 +85,8 @@ struct inlet {
     int64_t rate_ns, trim_after_ns;
     bool is_delivering;
     int64_t ack_first, ack_count;
+    int ack_column; /* of the ledger: how they ended */
+    uint32_t counter;
     _Atomic uint64_t in_memory; /* entries without a record, and ring entries */
     _Atomic uint64_t ring_count, ring_bytes;
     _Atomic uint64_t came_count, came_bytes; /* into the stream, in this run */
@@ -95,7 +97,7 @@ struct inlet {
 /* inlet.c */
 void inlet_entry_end(struct inlet *in, struct entry *e, uint32_t flag);
 void inlet_entry_abandon(struct inlet *in, struct entry *e);
-void inlet_ack(struct inlet *in, uint64_t sequence);
+void inlet_ack(struct inlet *in, uint64_t sequence, int column);
 void inlet_ack_flush(struct inlet *in);
 /* inlet_arrive.c */
 void inlet_post(struct inlet *in); /* under the lock: its worker is to take what arrived */

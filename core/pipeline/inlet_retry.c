@@ -124,7 +124,6 @@ static bool retry_later(struct inlet *in, struct entry *e, weir_status s)
 static void drop(struct inlet *in, struct entry *e, const char *why)
 {
     metric_add(in->stage->m.dropped, 1);
-    worker_count(in->worker, LEDGER_DROPPED, 1);
     trace_add(in->worker, in->stage, e->ev, TRACE_DROPPED, why);
     park_end(e->ev);
     inlet_entry_end(in, e, SLOT_FILTERED);

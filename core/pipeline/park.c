@@ -116,7 +116,7 @@ void park_synced(struct worker *w, struct park *p, weir_status s)
     } else if (p->is_abandoned) {
         slot_fail(ev->slot, WEIR_E_RETRY, p->inlet->stage->name, "the runner stopped", false);
     } else if (s == WEIR_OK && p->is_over) {
-        commit_ack(w, inlet_stream(p->inlet), p->sequence, 1);
+        commit_ack(w, p->inlet, p->sequence, 1, LEDGER_IN_MEMORY);
     } else if (s == WEIR_OK) {
         struct slot *source = ev->slot;
         ev->slot = park_slot(p->inlet, p->sequence);

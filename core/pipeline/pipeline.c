@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "pipeline/audit.h"
 #include "pipeline/commit.h"
 #include "pipeline/dead.h"
 #include "pipeline/graph.h"
@@ -99,28 +100,50 @@ static weir_metric *figure(struct pipeline *p, int kind, const char *name, const
     return metrics_get(p->metrics, &key);
 }
 
-/* What was accepted and not on disk when an earlier run died was never told accepted: its source brings
- * it again. It is taken off here, so that the sums are true. */
-static void settle_ledger(struct pipeline *p)
+/* What memory alone held when the last run ended is over: it was never told accepted, and its source
+ * brings it again; or it came from a record that is still there, and is done again. */
+static void end_memory(struct pipeline *p)
 {
-    int64_t columns[LEDGER_COLUMNS], in_flight = 0;
-    pipeline_ledger(p, columns, &in_flight);
-    int64_t lost = pipeline_ledger_open(columns) - in_flight;
-    if (!lost)
+    int64_t left = journal_counter_value(p->journal, p->counters[LEDGER_IN_MEMORY]);
+    int column = left > 0 ? LEDGER_RETURNED : LEDGER_REPEATED;
+    int64_t n = left > 0 ? left : -left;
+    if (!left)
         return;
-    if (lost > 0)
-        log_write(WEIR_INFO, NULL,
-                  "%lld branches of events were in memory alone when the last run ended: taken off "
-                  "the ledger, their sources bring them again",
-                  (long long)lost);
-    else
-        log_write(WEIR_WARN, NULL,
-                  "%lld branches of events are on disk that the ledger does not know: put on it",
-                  (long long)-lost);
+    log_write(WEIR_INFO, NULL,
+              left > 0
+                  ? "%lld branches of events were in memory alone: their sources have them"
+                  : "%lld branches of events had ended when the last run died and are done again",
+              (long long)n);
     struct journal_unit *u = journal_begin(p->journal);
-    unit_count(u, p->counters[LEDGER_ACCEPTED], -lost);
-    atomic_fetch_sub(&p->ledger[LEDGER_ACCEPTED], lost);
-    journal_submit(u, JOURNAL_LAZY, NULL, NULL);
+    unit_count(u, p->counters[column], n);
+    unit_count(u, p->counters[LEDGER_IN_MEMORY], -left);
+    atomic_fetch_add(&p->ledger[column], n);
+    (void)journal_submit_wait(u);
+}
+
+/* Nothing is under way yet: what the journal has is all there is. */
+static void open_ledger(struct pipeline *p)
+{
+    struct audit a;
+    audit_init(&a);
+    audit_adopt(p->journal);
+    end_memory(p);
+    audit_read(&a, p->journal);
+    for (size_t i = 0; i < a.stage_count; i++) {
+        size_t k = 0;
+        while (k < p->stage_count && strcmp(p->stages[k]->name, a.stages[i].name) != 0)
+            k++;
+        if (k < p->stage_count || !a.stages[i].waiting)
+            continue;
+        p->orphans += a.stages[i].waiting;
+        log_write(WEIR_WARN, NULL, "%lld events wait for %s, which is not in the pipeline file",
+                  (long long)a.stages[i].waiting, a.stages[i].name);
+    }
+    if (!audit_is_balanced(&a))
+        log_write(WEIR_ERROR, NULL,
+                  "the ledger does not balance, by %lld: `weir audit` tells where",
+                  (long long)a.difference);
+    audit_fini(&a);
 }
 
 static void make_figures(struct pipeline *p)
@@ -133,6 +156,7 @@ static void make_figures(struct pipeline *p)
         p->counters[i] = journal_counter(p->journal, name);
         atomic_store(&p->ledger[i], journal_counter_value(p->journal, p->counters[i]));
     }
+    p->counters[LEDGER_IN_MEMORY] = journal_counter(p->journal, "ledger/in_memory");
     p->m_in_flight = figure(p, WEIR_GAUGE, "weir_ledger_in_flight",
                             "Branches that wait or are under way, on disk and in memory.");
     p->m_memory = figure(p, WEIR_GAUGE, "weir_memory_payload_bytes", "Payloads in memory.");
@@ -270,7 +294,7 @@ int pipeline_start(struct pipeline *p, struct error *e)
         journal_set_wake(p->journal, on_journal_wake, p->workers[0]);
         atomic_store(&p->workers[0]->is_commit_due, true); /* what starting has put */
     }
-    settle_ledger(p);
+    open_ledger(p);
     for (size_t i = 0; i < p->worker_total; i++) {
         struct worker *w = p->workers[i];
         w->begin = (struct loop_task){.fn = on_begin, .user = w};
@@ -479,6 +503,7 @@ void pipeline_free(struct pipeline *p)
     worker_enter(NULL);
     if (p->journal) {
         journal_set_wake(p->journal, NULL, NULL);
+        end_memory(p);
         journal_close(p->journal);
     }
     graph_free(p);
@@ -511,7 +536,7 @@ void stage_set_ready(struct stage *s, bool is_ready, const char *why)
 
 int64_t pipeline_in_flight(struct pipeline *p)
 {
-    int64_t sum = atomic_load(&p->in_memory);
+    int64_t sum = atomic_load(&p->in_memory) + p->orphans;
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet)
             sum += inlet_waiting(p->stages[i]->inlet);

@@ -30,7 +30,8 @@ struct pipeline {
     struct service_tables *services;
     struct weir_http_listener *listeners;
     struct dead_letters *dead; /* queues that keep what failed, by name */
-    uint32_t counters[LEDGER_COLUMNS];
+    uint32_t counters[LEDGER_ALL];
+    int64_t orphans; /* records that wait for stages which are not in the file */
     _Atomic int64_t ledger[LEDGER_COLUMNS]; /* since the data directory was made */
     _Atomic int64_t in_memory;              /* branches that only memory holds */
     weir_metric *ledger_metrics[LEDGER_COLUMNS];

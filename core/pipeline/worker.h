@@ -26,6 +26,10 @@ enum {
     LEDGER_DROPPED,
     LEDGER_RETURNED, /* told failed, or in memory alone when a run died: their source has them */
     LEDGER_COLUMNS,
+    /* Of the journal alone: what memory holds besides the records of the stages' streams. Negative where
+     * records are under way again and something of them has ended. */
+    LEDGER_IN_MEMORY = LEDGER_COLUMNS,
+    LEDGER_ALL,
 };
 
 struct worker {
@@ -48,7 +52,8 @@ struct worker {
     struct commit *commit;     /* puts of this round */
     struct journal_unit *acks; /* acknowledgements: they ride along */
     struct commit *free_commits;
-    int64_t ledger[LEDGER_COLUMNS];
+    int64_t ledger[LEDGER_COLUMNS];  /* what happened in memory: with any unit */
+    int64_t acks_ledger[LEDGER_ALL]; /* what the acknowledgements mean: with their unit alone */
 
     struct inlet **to_wake; /* of other threads: told when the round ends, once */
     size_t to_wake_count, to_wake_cap;

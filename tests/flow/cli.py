@@ -8,8 +8,8 @@ import subprocess
 from harness import ROOT, WEIR, Case, environment, main, on_terminal, wait_for, weir
 
 PIPELINE = "config/pipeline.yaml"
-COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "dlq", "trace", "rules", "journal", "schema",
-            "completion", "version")
+COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "dlq", "audit", "trace", "rules", "journal",
+            "schema", "completion", "version")
 
 
 class CommandLine(Case):

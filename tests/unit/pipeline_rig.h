@@ -10,6 +10,7 @@
 #include <unistd.h>
 #undef fail /* Check's, and a member of the host table */
 #include "base/log.h"
+#include "pipeline/audit.h"
 #include "pipeline/control.h"
 #include "pipeline/inlet.h"
 #include "pipeline/letters.h"
@@ -571,6 +572,11 @@ static inline bool rig_is_balanced(struct rig *r, int64_t in_flight)
 {
     int64_t c[LEDGER_COLUMNS], now = 0;
     pipeline_ledger(r->pipeline, c, &now);
+    struct audit a; /* what is on disk balances after each unit, whatever is under way */
+    audit_init(&a);
+    audit_read(&a, r->pipeline->journal);
+    ck_assert_msg(audit_is_balanced(&a), "difference %lld", (long long)a.difference);
+    audit_fini(&a);
     return now == in_flight && pipeline_ledger_open(c) == now;
 }
 

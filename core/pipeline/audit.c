@@ -1,0 +1,123 @@
+/* pipeline/audit.c: the ledger against the records. */
+#include "pipeline/audit.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "pipeline/pipeline.h"
+#include "json/json.h"
+
+void audit_init(struct audit *a)
+{
+    *a = (struct audit){0};
+}
+
+void audit_fini(struct audit *a)
+{
+    for (size_t i = 0; i < a->stage_count; i++)
+        mem_free(a->stages[i].name);
+    mem_free(a->stages);
+    audit_init(a);
+}
+
+static struct audit_stage *stage_of(struct audit *a, const char *name)
+{
+    for (size_t i = 0; i < a->stage_count; i++)
+        if (strcmp(a->stages[i].name, name) == 0)
+            return &a->stages[i];
+    struct audit_stage *s = &MEM_PUSH(a->stages, a->stage_count, a->stage_cap);
+    *s = (struct audit_stage){.name = mem_text(name)};
+    return s;
+}
+
+static void take_counter(void *user, const char *name, int64_t value)
+{
+    struct audit *a = user;
+    if (strncmp(name, "ended/", 6) == 0) {
+        stage_of(a, name + 6)->ended = value;
+        return;
+    }
+    if (strncmp(name, "ledger/", 7) != 0)
+        return;
+    if (strcmp(name + 7, "in_memory") == 0)
+        a->columns[LEDGER_IN_MEMORY] = value;
+    else if (strcmp(name + 7, "purged") == 0)
+        a->purged = value;
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        if (strcmp(name + 7, pipeline_ledger_names[i]) == 0)
+            a->columns[i] = value;
+}
+
+static void take_stream(void *user, const char *name, uint64_t next, uint64_t live)
+{
+    struct audit *a = user;
+    if (strncmp(name, "in/", 3) != 0)
+        return;
+    struct audit_stage *s = stage_of(a, name + 3);
+    s->stored = (int64_t)next;
+    s->waiting = (int64_t)live;
+    a->waiting += (int64_t)live;
+}
+
+void audit_read(struct audit *a, struct journal *j)
+{
+    static const struct journal_figures figures = {take_counter, take_stream};
+    audit_fini(a);
+    journal_snapshot(j, &figures, a);
+    a->difference = pipeline_ledger_open(a->columns) - a->waiting - a->columns[LEDGER_IN_MEMORY];
+}
+
+static int64_t stage_difference(const struct audit_stage *s)
+{
+    return s->stored - s->ended - s->waiting;
+}
+
+bool audit_is_balanced(const struct audit *a)
+{
+    for (size_t i = 0; i < a->stage_count; i++)
+        if (stage_difference(&a->stages[i]))
+            return false;
+    return !a->difference;
+}
+
+void audit_print(const struct audit *a, struct buf *out)
+{
+    buf_print(out, "{\"balanced\":%s,\"difference\":%lld", audit_is_balanced(a) ? "true" : "false",
+              (long long)a->difference);
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        buf_print(out, ",\"%s\":%lld", pipeline_ledger_names[i], (long long)a->columns[i]);
+    buf_print(out,
+              ",\"in_flight\":%lld,\"on_disk\":%lld,\"in_memory\":%lld,\"purged\":%lld,"
+              "\"stages\":[",
+              (long long)(a->waiting + a->columns[LEDGER_IN_MEMORY]), (long long)a->waiting,
+              (long long)a->columns[LEDGER_IN_MEMORY], (long long)a->purged);
+    for (size_t i = 0; i < a->stage_count; i++) {
+        const struct audit_stage *s = &a->stages[i];
+        buf_add_text(out, i ? ",{\"name\":" : "{\"name\":");
+        json_quote(out, weir_text(s->name));
+        buf_print(out, ",\"stored\":%lld,\"ended\":%lld,\"waiting\":%lld,\"difference\":%lld}",
+                  (long long)s->stored, (long long)s->ended, (long long)s->waiting,
+                  (long long)stage_difference(s));
+    }
+    buf_add_text(out, "]}\n");
+}
+
+void audit_adopt(struct journal *j)
+{
+    struct audit a;
+    uint32_t mark = journal_counter(j, "ledger/exact");
+    if (journal_counter_value(j, mark))
+        return;
+    audit_init(&a);
+    audit_read(&a, j);
+    struct journal_unit *u = journal_begin(j);
+    unit_count(u, mark, 1);
+    unit_count(u, journal_counter(j, "ledger/in_memory"), a.difference);
+    for (size_t i = 0; i < a.stage_count; i++) {
+        char *name = mem_format("ended/%s", a.stages[i].name);
+        unit_count(u, journal_counter(j, name), stage_difference(&a.stages[i]));
+        mem_free(name);
+    }
+    audit_fini(&a);
+    (void)journal_submit_wait(u);
+}
