@@ -1,0 +1,79 @@
+"""rules.py: weir rules: patterns tried on events through the command."""
+import json
+import subprocess
+
+from harness import PATIENCE, WEIR, Case, environment, main, no_report
+
+
+class Match(Case):
+    def filter(self, text, *args):
+        done = subprocess.run([WEIR, "rules", "match", *args], input=text, env=environment(), capture_output=True,
+                              timeout=PATIENCE, check=False)
+        no_report(done.stderr.decode(errors="replace"))
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def one(self, pattern, event, *args):
+        answers = self.filter(json.dumps({"pattern": pattern, "event": event}).encode() + b"\n", *args)
+        self.assertEqual(len(answers), 1, answers)
+        return answers[0]
+
+    def test_verdicts(self):
+        self.assertEqual(self.one({"a": [1]}, {"a": 1.0}), {"match": True})
+        self.assertEqual(self.one({"a": [1]}, {"a": "1"}), {"match": False})
+        self.assertEqual(self.one('{"a": ["x"]}', '{"a": "x"}'), {"match": True})
+        self.assertEqual(self.one('{"a": ["x"]}', {"a": ["y", "x"]}), {"match": True})
+
+    def test_errors_name_the_place(self):
+        self.assertEqual(self.one('{\n  "a": []}', {}),
+                         {"error": "Event pattern is not valid. Reason: Empty arrays are not allowed (line 2, column 8)"})
+        for pattern in ("", "{", "[]", "3", 3, None, {}, {"a": 1}, '{"a": [1]} x'):
+            self.assertRegex(self.one(pattern, {})["error"], r"^Event pattern is not valid. Reason: .*line 1, column \d+")
+        for event in ("", "{", "[]", 3, None, '{"a": 1} x', '{"a": 01}'):
+            self.assertRegex(self.one({"a": [1]}, event)["error"], "^Parameter Event is not valid")
+
+    def test_bad_lines_do_not_stop_it(self):
+        good = b'{"pattern": {"a": [1]}, "event": {"a": 1}}'
+        bad = [b"", b"x", b"{", b"[]", b"3", b'{"pattern": {"a": [1]}}', b'{"event": {}}', b"\xff\xfe", b"\0",
+               b'{"pattern": "\xff", "event": {}}', b"[" * 5000, b'{"pattern": {"a": [1]}, "event": {}} {}']
+        answers = self.filter(b"\n".join(line for each in bad for line in (each, good)) + b"\n")
+        self.assertEqual(len(answers), 2 * len(bad))
+        for i, line in enumerate(bad):
+            self.assertEqual(list(answers[2 * i]), ["error"], line)
+            self.assertEqual(answers[2 * i + 1], {"match": True})
+
+    def test_line_ends(self):
+        line = b'{"pattern": {"a": [1]}, "event": {"a": 1}}'
+        self.assertEqual(self.filter(b""), [])
+        self.assertEqual(self.filter(line), [{"match": True}])
+        self.assertEqual(self.filter(line + b"\r\n" + line), [{"match": True}] * 2)
+
+    def test_long_lines(self):
+        body = b'{"pattern": {"a": [1]}, "event": {"b": "%s", "a": 1}}\n'
+        long = body % (b"x" * (3 << 20))
+        too_long = body % (b"x" * (17 << 20))
+        answers = self.filter(long + too_long + long)
+        self.assertEqual([answers[0], answers[2]], [{"match": True}] * 2)
+        self.assertIn("longer than", answers[1]["error"])
+
+    def test_it_answers_at_once(self):
+        with subprocess.Popen([WEIR, "rules", "match"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as p:
+            for i in range(20):
+                p.stdin.write(b'{"pattern": {"a": [%d]}, "event": {"a": 1}}\n' % (i % 2))
+                p.stdin.flush()
+                self.assertEqual(json.loads(p.stdout.readline()), {"match": i % 2 == 1})
+            p.stdin.close()
+            self.assertEqual(p.wait(PATIENCE), 0)
+
+    def test_strict(self):
+        whole = {"id": "1", "account": "1", "source": "s", "time": "t", "region": "r", "resources": [], "detail-type": "d"}
+        self.assertEqual(self.one({"source": ["s"]}, whole, "--strict"), {"match": True})
+        for name in whole:
+            event = {k: v for k, v in whole.items() if k != name}
+            self.assertIn(f'"{name}" is missing', self.one({"source": ["s"]}, event, "--strict")["error"])
+        self.assertIn("4096", self.one({"source": ["s" * 5000]}, whole, "--strict")["error"])
+        self.assertIn("bytes", self.one({"source": ["s"]}, {**whole, "detail": "x" * (1 << 20)}, "--strict")["error"])
+
+
+if __name__ == "__main__":
+    main()
