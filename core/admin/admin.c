@@ -19,6 +19,8 @@ struct admin {
     struct http_server *server;
     struct loop *loop;
     struct ledger_answer *ledgers; /* answers that wait for the columns to agree */
+    admin_reload *reload;
+    void *reload_user;
     char *address_path;            /* where the command line finds the address */
 };
 
@@ -388,7 +390,32 @@ static void redrive(struct admin *a, struct http_request *r)
     letters_go(l);
 }
 
+static void reload_done(void *arg, weir_str json)
+{
+    struct buf text = {0};
+    buf_add_str(&text, json);
+    answer(arg, 200, NULL, &text);
+}
+
+static void reload(struct admin *a, struct http_request *r)
+{
+    struct buf text = {0};
+    if (!is_allowed(r))
+        return;
+    bool waits = query_number(r, "wait", 1) != 0;
+    if (!a->reload) {
+        http_problem(r, 503, "this runner does not reload", 0);
+        return;
+    }
+    a->reload(a->reload_user, waits ? reload_done : NULL, r);
+    if (waits)
+        return;
+    buf_add_text(&text, "{\"result\":\"asked\"}\n");
+    answer(r, 202, NULL, &text);
+}
+
 static const struct admin_route routes[] = {
+    {"POST /reload", reload},
     {"GET /livez", livez},
     {"GET /readyz", readyz},
     {"GET /health", readyz},
@@ -458,6 +485,14 @@ struct admin *admin_start(struct pipeline *p, struct loop *l, struct error *e)
     tell_address(a, text);
     log_write(WEIR_INFO, NULL, "admin on http://%s: /readyz /metrics /ledger", text);
     return a;
+}
+
+void admin_set_reload(struct admin *a, admin_reload *start, void *user)
+{
+    if (!a)
+        return;
+    a->reload = start;
+    a->reload_user = user;
 }
 
 void admin_stop(struct admin *a)

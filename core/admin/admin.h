@@ -9,4 +9,8 @@ struct admin;
 
 /* Listens where the file's `admin` says, on the main thread's loop. NULL without an error: it is off. */
 struct admin *admin_start(struct pipeline *p, struct loop *l, struct error *e);
+/* Who reads the pipeline file again when POST /reload comes: start(user, done, arg), then done(arg,
+ * JSON) once, on this thread. done NULL: nobody waits. */
+typedef void admin_reload(void *user, void (*done)(void *arg, weir_str json), void *arg);
+void admin_set_reload(struct admin *a, admin_reload *start, void *user);
 void admin_stop(struct admin *a);

@@ -75,6 +75,8 @@ struct loaded {
 /* NULL path: $WEIR_CONFIG, ./pipeline.yaml, /etc/weir/pipeline.yaml. Prints every diagnostic. 0, or the
  * exit code. */
 int load_pipeline(const char *path, const struct cli_file *options, bool is_json, struct loaded *l);
+/* The same without telling: the diagnostics are the document's (NULL: there is no file). */
+int load_read(const char *path, const struct cli_file *options, struct loaded *l);
 void load_free(struct loaded *l);
 const char *load_path(const char *path); /* the file that is meant, or NULL */
 /* The plugins alone. */

@@ -5,6 +5,7 @@
 /* clang-format off */
 const struct cli_command *const cli_commands[] = {
     &command_run,
+    &command_reload,
     &command_validate,
     &command_graph,
     &command_plugins,

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 extern const struct cli_command command_run;
+extern const struct cli_command command_reload;
 extern const struct cli_command command_validate;
 extern const struct cli_command command_graph;
 extern const struct cli_command command_plugins;

@@ -71,16 +71,13 @@ static int told(const struct loaded *l, bool is_json, int code)
     return code;
 }
 
-int load_pipeline(const char *path, const struct cli_file *options, bool is_json, struct loaded *l)
+int load_read(const char *path, const struct cli_file *options, struct loaded *l)
 {
     const char *file = load_path(path);
     struct cli_list dirs = {0};
     *l = (struct loaded){0};
-    if (!file) {
-        (void)fputs("weir: no pipeline file: name one, or put pipeline.yaml into this folder\n",
-                    stderr);
+    if (!file)
         return EXIT_USAGE_ERROR;
-    }
     const struct config_input in = {.path = file, .sets = options->sets.items};
     l->document = document_load(&in);
     for (size_t i = 0; i < options->plugin_dirs.count; i++)
@@ -100,7 +97,16 @@ int load_pipeline(const char *path, const struct cli_file *options, bool is_json
         (void)pipeline_check(l->plan, l->services);
     }
     bool is_bad = !l->plan || document_errors(l->document);
-    return told(l, is_json, is_bad ? EXIT_CONFIG : EXIT_OK);
+    return is_bad ? EXIT_CONFIG : EXIT_OK;
+}
+
+int load_pipeline(const char *path, const struct cli_file *options, bool is_json, struct loaded *l)
+{
+    int code = load_read(path, options, l);
+    if (l->document)
+        return told(l, is_json, code);
+    (void)fputs("weir: no pipeline file: name one, or put pipeline.yaml into this folder\n", stderr);
+    return code;
 }
 
 void load_free(struct loaded *l)

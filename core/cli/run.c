@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/reloader.h"
 #include "net/loop.h"
 
 #define MS INT64_C(1000000)
@@ -18,12 +19,15 @@ enum { STOP_SECONDS = 10, FORCED_STOP_SECONDS = 5 };
 
 struct options {
     struct cli_file file;
+    bool watch;
     const char *log_level, *log_format;
     bool verbose, quiet;
 };
 
 static const struct cli_option options[] = {
     CLI_FILE_OPTIONS(struct options),
+    {"watch", 'w', NULL, "reload when the file changes, or one that it names", CLI_FLAG,
+     offsetof(struct options, watch)},
     {"log-level", 0, "LEVEL", "debug, info (default), warn or error", CLI_TEXT,
      offsetof(struct options, log_level)},
     {"log-format", 0, "FORMAT", "text (default) or json", CLI_TEXT,
@@ -37,6 +41,9 @@ struct running {
     struct loop *loop;
     struct pipeline *pipeline;
     struct admin *admin;
+    const struct options *options;
+    const char *path;
+    struct reloader *reloader;
     struct loop_watch signals;
     struct loop_timer tick;
     struct loop_task ended, broken;
@@ -87,6 +94,12 @@ static void on_signal(struct loop_watch *w, uint32_t events)
     struct signalfd_siginfo info;
     if (read(w->fd, &info, sizeof info) != (ssize_t)sizeof info)
         return;
+    if (info.ssi_signo == SIGHUP) {
+        if (!r->drain_until_ns)
+            reloader_request(r->reloader, NULL, NULL);
+        loop_timer_set(r->loop, &r->tick, 0);
+        return;
+    }
     if (!r->drain_until_ns) {
         drain(r, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT", INT64_MAX);
         return;
@@ -102,6 +115,7 @@ static void on_tick(struct loop_timer *t)
     struct running *r = t->user;
     int64_t next = 100 * MS;
     pipeline_tick(r->pipeline);
+    reloader_tick(r->reloader);
     if (r->drain_until_ns) {
         next = 5 * MS;
         pipeline_drain(r->pipeline);
@@ -112,13 +126,15 @@ static void on_tick(struct loop_timer *t)
             r->is_over = true;
             loop_stop(r->loop);
         }
-    } else if (pipeline_is_finished(r->pipeline)) {
+    } else if (!reloader_is_busy(r->reloader) && pipeline_is_finished(r->pipeline)) {
         log_write(WEIR_INFO, NULL, "all sources have ended and every event is settled");
         r->is_over = true;
         loop_stop(r->loop);
     } else if (!atomic_load(&r->pipeline->sources_open)) {
         next = 5 * MS;
     }
+    if (reloader_is_busy(r->reloader))
+        next = 2 * MS;
     loop_timer_set(r->loop, &r->tick, next);
 }
 
@@ -158,11 +174,34 @@ static int signals_open(void)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
     (void)sigaction(SIGXFSZ, &ignore, NULL); /* a file at its limit is an error like a full disk */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void on_reload(void *user, void (*done)(void *arg, weir_str json), void *arg)
+{
+    struct running *r = user;
+    reloader_request(r->reloader, done, arg);
+    loop_timer_set(r->loop, &r->tick, 0);
+}
+
+static int start_reloader(struct running *r, struct error *e)
+{
+    const struct reloader_settings s = {
+        .loop = r->loop,
+        .pipeline = r->pipeline,
+        .path = r->path,
+        .options = &r->options->file,
+        .is_json = r->options->log_format && strcmp(r->options->log_format, "json") == 0,
+        .is_watch = r->options->watch,
+    };
+    r->reloader = reloader_new(&s, e);
+    admin_set_reload(r->admin, on_reload, r);
+    return r->reloader ? 0 : -1;
 }
 
 static int serve(struct running *r, struct error *e)
@@ -179,7 +218,7 @@ static int serve(struct running *r, struct error *e)
     r->pipeline->on_broken = stage_is_broken;
     r->pipeline->on_end_user = r;
     r->admin = admin_start(r->pipeline, r->loop, e);
-    if (e->code || pipeline_start(r->pipeline, e) < 0)
+    if (e->code || start_reloader(r, e) < 0 || pipeline_start(r->pipeline, e) < 0)
         return -1;
     loop_timer_set(r->loop, &r->tick, 100 * MS);
     log_write(WEIR_INFO, NULL, "weir %s is running: %zu stages, %zu workers", WEIR_VERSION,
@@ -225,10 +264,10 @@ static void guard_stop(const struct running *r)
     (void)alarm(r->is_forced ? FORCED_STOP_SECONDS : STOP_SECONDS);
 }
 
-static int run_plan(struct loaded *l)
+static int run_plan(struct loaded *l, const char *path, const struct options *o)
 {
     struct error e = {0};
-    struct running r = {.loop = loop_new(&clock_real)};
+    struct running r = {.loop = loop_new(&clock_real), .path = path, .options = o};
     size_t told = document_errors(l->document);
     if (!r.loop)
         (void)error_sys(&e, errno, "event loop");
@@ -237,6 +276,7 @@ static int run_plan(struct loaded *l)
     if (r.pipeline)
         (void)serve(&r, &e);
     guard_stop(&r);
+    reloader_free(r.reloader);
     admin_stop(r.admin);
     pipeline_free(r.pipeline);
     if (r.signals.fd > 0) {
@@ -263,7 +303,7 @@ static int run(void *given, int argc, char **argv)
         return code;
     code = load_pipeline(argc ? argv[0] : NULL, &o->file, false, &l);
     if (code == EXIT_OK)
-        code = run_plan(&l);
+        code = run_plan(&l, argc ? argv[0] : NULL, o);
     load_free(&l);
     return code;
 }
@@ -275,7 +315,7 @@ const struct cli_command command_run = {
     .details =
         "SIGTERM and SIGINT drain: sources stop, what is under way is finished within the file's\n"
         "`drain`, the rest stays on disk for the next run. A second signal stops at once.\n"
-        "The log goes to standard error.\n\n"
+        "SIGHUP reloads: see `weir reload`. The log goes to standard error.\n\n"
         "examples:\n"
         "  weir run config/pipeline.yaml\n"
         "  weir run --set sources.users_api.listen=127.0.0.1:0 config/pipeline.yaml",

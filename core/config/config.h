@@ -49,6 +49,9 @@ struct document *document_parse(const char *name, weir_str yaml, const struct co
 void document_free(struct document *d);
 struct node *document_root(struct document *d);        /* NULL when nothing could be read */
 const char *document_folder(const struct document *d); /* that relative paths start from */
+/* The files that it was made of, also those that could not be read: the pipeline file, ${file:}. */
+size_t document_read_count(const struct document *d);
+const char *document_read_path(const struct document *d, size_t i);
 struct arena *document_arena(struct document *d);
 struct node *node_get(struct node *map, const char *key); /* marks it used; NULL: none */
 

@@ -34,6 +34,7 @@ void document_free(struct document *d)
         return;
     arena_fini(&d->arena);
     mem_free(d->files);
+    mem_free(d->reads);
     mem_free(d->diags);
     mem_free(d);
 }
@@ -75,6 +76,7 @@ static int read_all(int fd, struct buf *out, size_t max)
 const char *document_read(struct document *d, const char *path, size_t max, size_t *len,
                           struct error *e)
 {
+    MEM_PUSH(d->reads, d->read_count, d->read_cap) = arena_text(&d->arena, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         error_sys(e, errno, "%s", path);
@@ -138,6 +140,16 @@ struct node *document_root(struct document *d)
 const char *document_folder(const struct document *d)
 {
     return d->folder;
+}
+
+size_t document_read_count(const struct document *d)
+{
+    return d->read_count;
+}
+
+const char *document_read_path(const struct document *d, size_t i)
+{
+    return d->reads[i];
 }
 
 struct arena *document_arena(struct document *d)

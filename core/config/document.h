@@ -21,6 +21,8 @@ struct document {
     size_t file_count, file_cap;
     struct node *root;
     const char *folder;
+    const char **reads; /* paths of the files that it was made of */
+    size_t read_count, read_cap;
     struct diag *diags;
     size_t diag_count, diag_cap, errors, warnings;
     const char *(*env)(void *user, const char *name);

@@ -1,9 +1,14 @@
 /* config/plan.c: the tree of the pipeline file made into a checked plan: settings, stages, edges. */
 #include "config/plan.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/hash.h"
 #include "config/plan_tables.h"
+
+enum { HASH_CHUNK = 64 * 1024 };
 
 const char *const plan_sections[] = {"sources", "transforms", "sinks", NULL};
 const char *const plan_role_names[] = {"source", "transform", "sink"};
@@ -98,6 +103,63 @@ void plan_free(struct plan *p)
     }
     mem_free(p->stages);
     mem_free(p);
+}
+
+const char *plan_role_name(enum role role)
+{
+    return plan_role_names[role];
+}
+
+/* 0: it cannot be read. Two files of one length and 64 bits of hash are the same. */
+static uint64_t hash_file(const char *path)
+{
+    uint64_t hash = 1;
+    char *bytes = mem_grow(NULL, HASH_CHUNK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : 1;
+    while (n > 0 && (n = read(fd, bytes, HASH_CHUNK)) > 0)
+        hash = hash_bytes(bytes, (size_t)n, hash);
+    if (fd >= 0)
+        (void)close(fd);
+    mem_free(bytes);
+    return n < 0 ? 0 : hash;
+}
+
+void plan_stage_reads(const struct plan *p, struct plan_stage *s, const char *path)
+{
+    struct arena *a = document_arena(p->document);
+    for (size_t i = 0; i < s->file_count; i++)
+        if (strcmp(s->files[i].path, path) == 0)
+            return;
+    struct plan_reads *files = arena_take(a, (s->file_count + 1) * sizeof *files);
+    if (s->file_count)
+        memcpy(files, s->files, s->file_count * sizeof *files);
+    files[s->file_count++] = (struct plan_reads){arena_text(a, path), hash_file(path)};
+    s->files = files;
+}
+
+static uint64_t hash_node(const struct node *n, uint64_t hash)
+{
+    const uint64_t head[] = {(uint64_t)n->kind, n->count, n->len};
+    hash = hash_bytes(head, sizeof head, hash);
+    if (n->kind == NODE_SCALAR)
+        return hash_bytes(n->text, n->len, hash);
+    for (size_t i = 0; i < n->count; i++) {
+        if (n->kind == NODE_MAP)
+            hash = hash_node(n->keys[i], hash);
+        hash = hash_node(n->items[i], hash);
+    }
+    return hash;
+}
+
+uint64_t plan_hash(const struct plan *p)
+{
+    const struct node *root = document_root(p->document);
+    uint64_t hash = root ? hash_node(root, 1) : 0;
+    for (size_t i = 0; i < p->stage_count; i++)
+        for (size_t k = 0; k < p->stages[i]->file_count; k++)
+            hash = hash_bytes(&p->stages[i]->files[k].hash, sizeof hash, hash);
+    return hash;
 }
 
 struct plan_stage *plan_find(const struct plan *p, const char *name)

@@ -42,6 +42,11 @@ struct plan_edge { /* one input of a stage */
 };
 #define PLAN_PORT_FAILED UINT32_MAX
 
+struct plan_reads { /* a file that a stage reads, as it was when the stage was checked */
+    const char *path;
+    uint64_t hash; /* of its content; 0: it cannot be read */
+};
+
 struct plan_stage {
     const char *name;
     enum role role;
@@ -58,6 +63,8 @@ struct plan_stage {
     size_t port_count;        /* named ports, port 0 not counted */
     const char *const *ports; /* names of ports 1, 2, ... */
     size_t index;             /* in plan->stages */
+    struct plan_reads *files; /* told by the stage's check; in the document's arena */
+    size_t file_count;
 };
 
 enum { ENDPOINT_EMBEDDED, ENDPOINT_AWS, ENDPOINT_URL };
@@ -99,6 +106,10 @@ struct plan_components {
  * warnings. NULL if there was an error; the document says which. Component checks are the caller's. */
 struct plan *plan_new(struct document *d, const struct plan_components *c);
 void plan_free(struct plan *p); /* not the document */
+const char *plan_role_name(enum role role); /* "source" */
+/* The stage reads this file: a change of it is a change of the stage. Once for each path. */
+void plan_stage_reads(const struct plan *p, struct plan_stage *s, const char *path);
+uint64_t plan_hash(const struct plan *p); /* of the file as it was read, and what its stages read */
 struct plan_stage *plan_find(const struct plan *p, const char *name);
 
 /* The core's own tables, for the manual and the schema. */

@@ -167,6 +167,36 @@ static void refuse(struct connection *c, int status, const char *why)
 
 /* ---- requests ---- */
 
+static int find_route(struct exchange *x, const char **why)
+{
+    const struct http_head *h = &x->head;
+    http_server_hold_table(x);
+    if (!x->table->routes.count)
+        return 0;
+    x->match.allow[0] = 0;
+    routes_find(&x->table->routes, h->method, h->path, x->text + x->text_cap / 2, &x->match);
+    *why = x->match.status == 404 ? "no route has this path"
+           : x->match.status      ? "this path has other methods, see Allow"
+                                  : NULL;
+    x->request.route_arg = x->match.arg;
+    x->request.call.params = (weir_pairs){x->match.param_count, x->match.params};
+    return x->match.status;
+}
+
+static void answer_early(struct exchange *x, int status, const char *why)
+{
+    weir_attr field = {weir_text("Allow"), weir_text(x->match.allow)};
+    if (status == 429 || status == 503)
+        field = (weir_attr){weir_text("Retry-After"), weir_text("1")};
+    bool has_field = status == 204 || status == 405 || status == 429 || status == 503;
+    weir_pairs headers = {has_field ? 1 : 0, &field};
+    struct http_answer empty = {.status = status, .headers = headers};
+    if (status < 300)
+        http_answer(&x->request, &empty);
+    else
+        http_answer_problem(x, status, why, headers);
+}
+
 static void finish_request(struct connection *c)
 {
     struct http_server *s = c->server;
@@ -178,7 +208,12 @@ static void finish_request(struct connection *c)
         return;
     if (x->is_last)
         c->state = READS_NOTHING;
-    s->settings.request(s->settings.user, &x->request);
+    const char *why = NULL;
+    int status = x->table == s->table ? 0 : find_route(x, &why);
+    if (status)
+        answer_early(x, status, why);
+    else
+        s->settings.request(s->settings.user, &x->request);
 }
 
 static bool needs_length(const struct http_head *h)
@@ -198,41 +233,19 @@ static int judge(struct exchange *x, const char **why)
         *why = "the body is larger than this server takes";
         return 413;
     }
-    if (s->routes.count) {
-        char *scratch = x->text + x->text_cap / 2;
-        routes_find(&s->routes, h->method, h->path, scratch, &x->match);
-        if (x->match.status) {
-            *why = x->match.status == 404 ? "no route has this path"
-                                          : "this path has other methods, see Allow";
-            return x->match.status;
-        }
-        x->request.route_arg = x->match.arg;
-        x->request.call.params = (weir_pairs){x->match.param_count, x->match.params};
-    }
+    int status = find_route(x, why);
+    if (status)
+        return status;
     if (needs_length(h)) {
         *why = "a body needs Content-Length or Transfer-Encoding: chunked";
         return 411;
     }
     if (!s->settings.admit)
         return 0;
-    int status = s->settings.admit(s->settings.user, &x->request);
+    status = s->settings.admit(s->settings.user, &x->request);
     if (status == 503 || status == 429)
         *why = "there is no room now; try again";
     return status;
-}
-
-static void answer_early(struct exchange *x, int status, const char *why)
-{
-    weir_attr field = {weir_text("Allow"), weir_text(x->match.allow)};
-    if (status == 429 || status == 503)
-        field = (weir_attr){weir_text("Retry-After"), weir_text("1")};
-    bool has_field = status == 204 || status == 405 || status == 429 || status == 503;
-    weir_pairs headers = {has_field ? 1 : 0, &field};
-    struct http_answer empty = {.status = status, .headers = headers};
-    if (status < 300)
-        http_answer(&x->request, &empty);
-    else
-        http_answer_problem(x, status, why, headers);
 }
 
 /* The body that follows is read and thrown away, so that the connection can go on; not if it is too

@@ -19,9 +19,16 @@ enum {
     DATE_BYTES = 30,
 };
 
+/* Routes are replaced as a whole; a request holds those that it was matched with. */
+struct route_table {
+    struct routes routes;
+    size_t users;
+};
+
 struct exchange {
     struct http_request request; /* first: the handler's view */
     struct http_server *server;
+    struct route_table *table;     /* that its match points into; NULL: none yet */
     struct connection *connection; /* NULL: gone */
     struct exchange *next;         /* in the connection's line, or free */
     char *text;                    /* the head, and room for decoded parameters */
@@ -80,7 +87,7 @@ struct http_server {
     struct loop_timer accept_timer;
     struct loop_hook flush_hook;
     struct loop_timer flush_timer; /* for answers that come after the hook */
-    struct routes routes;
+    struct route_table *table, *next_table; /* next: while a hand-over is prepared */
     bool owns_fd, is_listening, is_draining, is_freed, flush_is_over;
     unsigned connection_count;
     size_t exchanges; /* not yet answered */
@@ -97,6 +104,7 @@ int64_t http_server_wall(struct http_server *s); /* read once a round */
 struct exchange *http_server_take_exchange(struct http_server *s);
 void http_server_give_exchange(struct http_server *s, struct exchange *x);
 void http_server_has_room(struct http_server *s); /* a connection was closed */
+void http_server_hold_table(struct exchange *x);  /* the routes as they are now */
 
 /* http_connection.c */
 void http_connection_open(struct http_server *s, int fd, const char *peer); /* takes the fd */

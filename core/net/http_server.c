@@ -44,6 +44,7 @@ struct exchange *http_server_take_exchange(struct http_server *s)
     }
     x->request = (struct http_request){0};
     x->connection = NULL;
+    x->table = NULL;
     x->next = NULL;
     x->is_answered = x->is_last = x->is_head = x->wants_continue = false;
     x->match.allow[0] = 0;
@@ -58,9 +59,33 @@ static void free_exchange(struct exchange *x)
     mem_free(x);
 }
 
+static void table_unref(struct route_table *t)
+{
+    if (!t || --t->users)
+        return;
+    routes_fini(&t->routes); /* parameters of open requests have their names there */
+    mem_free(t);
+}
+
+static struct route_table *table_new(void)
+{
+    struct route_table *t = MEM_NEW(struct route_table);
+    t->users = 1;
+    return t;
+}
+
+void http_server_hold_table(struct exchange *x)
+{
+    struct route_table *before = x->table;
+    x->table = x->server->table;
+    x->table->users++;
+    table_unref(before);
+}
+
 static void free_server(struct http_server *s)
 {
-    routes_fini(&s->routes); /* parameters of open requests have their names there */
+    table_unref(s->table);
+    table_unref(s->next_table);
     while (s->free_exchanges) {
         struct exchange *x = s->free_exchanges;
         s->free_exchanges = x->next;
@@ -75,6 +100,8 @@ void http_server_give_exchange(struct http_server *s, struct exchange *x)
         s->settings.bodies.unref(s->settings.bodies.user, x->answer_body);
     x->answer_body = NULL;
     x->answer.len = 0;
+    table_unref(x->table);
+    x->table = NULL;
     if (s->free_exchange_count >= FREE_EXCHANGES_MAX || x->text_cap > KEPT_TEXT_BYTES ||
         x->answer.cap > KEPT_TEXT_BYTES) {
         free_exchange(x);
@@ -205,6 +232,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_set
     s->loop = l;
     s->settings = *settings;
     s->owns_fd = settings->fd <= 0;
+    s->table = table_new();
     set_presets(&s->settings);
     s->wall_mono_ns = s->date_s = -1;
     s->flush_is_over = true;
@@ -236,7 +264,29 @@ int http_server_fd(const struct http_server *s)
 
 int http_server_route(struct http_server *s, const char *pattern, void *arg, struct error *e)
 {
-    return routes_add(&s->routes, pattern, arg, e);
+    return routes_add(&s->table->routes, pattern, arg, e);
+}
+
+int http_server_route_next(struct http_server *s, const char *pattern, void *arg, struct error *e)
+{
+    if (!s->next_table)
+        s->next_table = table_new();
+    return routes_add(&s->next_table->routes, pattern, arg, e);
+}
+
+void http_server_forget_next(struct http_server *s)
+{
+    table_unref(s->next_table);
+    s->next_table = NULL;
+}
+
+void http_server_switch(struct http_server *s, const struct http_server_settings *settings)
+{
+    s->settings = *settings;
+    set_presets(&s->settings);
+    table_unref(s->table);
+    s->table = s->next_table ? s->next_table : table_new();
+    s->next_table = NULL;
 }
 
 void http_server_drain(struct http_server *s)
@@ -255,6 +305,11 @@ bool http_server_is_idle(const struct http_server *s)
         if (c->out_bytes)
             return false;
     return s->exchanges == 0;
+}
+
+bool http_server_is_empty(const struct http_server *s)
+{
+    return s->connection_count == 0;
 }
 
 void http_server_free(struct http_server *s)

@@ -50,7 +50,8 @@ void http_server_address(const struct http_server *s, char *text, size_t size); 
 int http_server_fd(const struct http_server *s);
 /* Stops accepting, closes idle connections, answers with Connection: close from now on. */
 void http_server_drain(struct http_server *s);
-bool http_server_is_idle(const struct http_server *s); /* no request in work */
+bool http_server_is_idle(const struct http_server *s);  /* no request in work */
+bool http_server_is_empty(const struct http_server *s); /* no connection left */
 /* Closes all. Open requests are still to be answered, once each: nothing is sent, they are freed. */
 void http_server_free(struct http_server *s);
 
@@ -59,6 +60,13 @@ void http_server_free(struct http_server *s);
  * answers 404, 405 with Allow, HEAD (by the GET route), and OPTIONS by itself, and `request` is called
  * with route_arg and call.params. Without any, every request goes to `request`. */
 int http_server_route(struct http_server *s, const char *pattern, void *arg, struct error *e);
+
+/* A hand-over to another handler, without a connection lost: its routes are gathered beside those that
+ * serve, then hold all at once, with the settings' limits and callbacks (not the address). Requests in
+ * hand stay those of the handler that has them; one whose body is still coming is matched anew. */
+int http_server_route_next(struct http_server *s, const char *pattern, void *arg, struct error *e);
+void http_server_forget_next(struct http_server *s);
+void http_server_switch(struct http_server *s, const struct http_server_settings *settings);
 
 struct http_answer {
     int status;

@@ -20,6 +20,8 @@ struct letter { /* on its way to the disk */
     struct inlet *inlet;
     struct entry entry;
     char *why;
+    struct loop_task task; /* to where the inlet is by now */
+    weir_status status;
 };
 
 struct dead_letters *dead_letters_open(struct pipeline *p, struct error *e)
@@ -93,6 +95,8 @@ static const char *class_of(weir_status s)
     return "unknown";
 }
 
+static void letter_kept(void *arg, weir_status s);
+
 static void add_letter_attrs(struct pipeline *p, struct letter *l, struct event *copy,
                              struct block *b)
 {
@@ -122,11 +126,21 @@ static void add_letter_attrs(struct pipeline *p, struct letter *l, struct event 
     copy->pub.attrs = (weir_pairs){n, items};
 }
 
+static void on_letter(struct loop_task *t)
+{
+    struct letter *l = t->user;
+    letter_kept(l, l->status);
+}
+
 static void letter_kept(void *arg, weir_status s)
 {
     struct letter *l = arg;
     struct inlet *in = l->inlet;
     struct entry *e = &l->entry;
+    l->status = s;
+    l->task = (struct loop_task){.fn = on_letter, .user = l};
+    if (inlet_is_elsewhere(in, &l->task))
+        return;
     if (in->stage->role == ROLE_TRANSFORM)
         e->slot = e->ev->slot;
     if (s != WEIR_OK) { /* no room for it: it stays where it is and is tried again */
@@ -148,7 +162,7 @@ static void letter_kept(void *arg, weir_status s)
 static void pass_failed(struct inlet *in, struct entry *e, const char *why)
 {
     struct worker *w = in->worker;
-    struct letter l = {in, *e, mem_text(why)};
+    struct letter l = {.inlet = in, .entry = *e, .why = mem_text(why)};
     struct block *b = block_new(w);
     struct event *copy = event_copy(b, e->ev);
     add_letter_attrs(in->stage->pipeline, &l, copy, b);
@@ -176,7 +190,7 @@ void dead_letter(struct inlet *in, struct entry *e, const char *why)
     }
     struct queue *q = queue_of(in->stage);
     struct letter *l = MEM_NEW(struct letter);
-    *l = (struct letter){in, *e, mem_text(why)};
+    *l = (struct letter){.inlet = in, .entry = *e, .why = mem_text(why)};
     static struct log_limit limit;
     uint64_t held = 0;
     if (log_limit_pass(&limit, 1, &held))

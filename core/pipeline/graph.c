@@ -40,8 +40,22 @@ static void stage_figures(struct pipeline *p, struct stage *s)
                         "Of a source: until settled; of a sink: of one delivery.", n);
 }
 
-static int stage_thread(struct pipeline *p, struct stage *s, struct error *e)
+static struct worker *find_spare(const struct pipeline *p)
 {
+    for (size_t i = p->worker_count; i < p->worker_total; i++)
+        if (p->workers[i]->is_spare)
+            return p->workers[i];
+    return NULL;
+}
+
+static int stage_thread(struct pipeline *p, struct stage *s, const struct stage *before,
+                        struct error *e)
+{
+    s->thread = before && before->thread ? before->thread : find_spare(p);
+    if (s->thread) {
+        s->thread->is_spare = false;
+        return 0;
+    }
     s->thread = worker_new(p, p->worker_total, s->name, e);
     if (!s->thread)
         return -1;
@@ -50,28 +64,41 @@ static int stage_thread(struct pipeline *p, struct stage *s, struct error *e)
     return 0;
 }
 
-static int stage_lanes(struct pipeline *p, struct stage *s, struct error *e)
+/* What waits for a stage stays on its worker, where that is one that several share. */
+static struct worker *home_of(const struct pipeline *p, const struct stage *s,
+                              const struct stage *before)
+{
+    struct worker *w = before && before->inlet ? inlet_worker(before->inlet) : NULL;
+    return w && w->index < p->worker_count ? w : p->workers[s->index % p->worker_count];
+}
+
+static int stage_lanes(struct pipeline *p, struct stage *s, const struct stage *before,
+                       struct error *e)
 {
     bool is_parallel = stage_has(s, WEIR_PARALLEL) && !stage_has(s, WEIR_BLOCKING);
     s->lane_count = is_parallel ? p->worker_count : 1;
     s->lanes = mem_new(s->lane_count * sizeof(struct lane *));
-    if (stage_has(s, WEIR_BLOCKING) && stage_thread(p, s, e) < 0)
+    if (stage_has(s, WEIR_BLOCKING) && stage_thread(p, s, before, e) < 0) {
+        s->lane_count = 0;
         return -1;
+    }
     for (size_t i = 0; i < s->lane_count; i++) {
         struct worker *w = s->thread     ? s->thread
                            : is_parallel ? p->workers[i]
-                                         : p->workers[s->index % p->worker_count];
+                                         : home_of(p, s, before);
         s->lanes[i] = lane_new(s, w);
     }
     return 0;
 }
 
-static int stage_new(struct pipeline *p, struct plan_stage *plan, struct error *e)
+struct stage *graph_stage_new(struct pipeline *p, struct plan_stage *plan,
+                              const struct stage *before, struct error *e)
 {
     struct stage *s = MEM_NEW(struct stage);
     s->pipeline = p;
     s->document = p->plan->document;
-    s->plan = plan;
+    s->plan = s->made_of = plan;
+    s->generation = generation_ref(p->generation);
     s->component = plan->component;
     s->name = plan->name;
     s->role = plan->role;
@@ -83,7 +110,7 @@ static int stage_new(struct pipeline *p, struct plan_stage *plan, struct error *
     s->ports = mem_new(s->port_count * sizeof *s->ports);
     stage_figures(p, s);
     metric_set(s->m.ready, 1);
-    return stage_lanes(p, s, e);
+    return stage_lanes(p, s, before, e) < 0 ? NULL : s;
 }
 
 static struct stage *find(const struct pipeline *p, const struct plan_stage *plan)
@@ -211,18 +238,34 @@ int graph_build(struct pipeline *p, struct error *e)
 {
     p->stages = mem_new(p->plan->stage_count * sizeof(struct stage *));
     for (size_t i = 0; i < p->plan->stage_count; i++)
-        if (stage_new(p, p->plan->stages[i], e) < 0)
+        if (!graph_stage_new(p, p->plan->stages[i], NULL, e))
             return -1;
-    find_reach(p);
+    return graph_connect(p, e);
+}
+
+static int open_inlets(struct pipeline *p, struct error *e)
+{
     for (size_t i = 0; i < p->stage_count; i++) {
         struct stage *s = p->stages[i];
         if (s->role == ROLE_SOURCE)
             continue;
+        if (s->inlet) {
+            inlet_set_durable(s->inlet, wants_disk(p, s));
+            continue;
+        }
         s->inlet = inlet_new(s, s->lanes[0], wants_disk(p, s));
         if (inlet_open(s->inlet, e) < 0)
             return -1;
     }
+    return 0;
+}
+
+int graph_connect(struct pipeline *p, struct error *e)
+{
     int failed = 0;
+    find_reach(p);
+    if (open_inlets(p, e) < 0)
+        return -1;
     for (size_t i = 0; i < p->stage_count; i++)
         for (size_t k = 0; k < p->stages[i]->plan->input_count; k++)
             failed |= edge_add(p, p->stages[i], &p->stages[i]->plan->inputs[k]);
@@ -235,7 +278,7 @@ static void port_free(const struct pipeline *p, struct port *port)
 {
     for (size_t i = 0; i < port->count; i++) {
         struct edge *e = &port->edges[i];
-        for (size_t k = 0; e->ctx && k < p->worker_total; k++)
+        for (size_t k = 0; e->ctx && e->ctx[k]; k++)
             match_ctx_free(e->ctx[k]);
         mem_free(e->ctx);
         match_set_free(e->where);
@@ -244,23 +287,33 @@ static void port_free(const struct pipeline *p, struct port *port)
     mem_free(port->inlets);
 }
 
+void graph_ports_free(const struct pipeline *p, struct port *ports, size_t count)
+{
+    for (size_t k = 0; k < count; k++)
+        port_free(p, &ports[k]);
+    mem_free(ports);
+}
+
+void graph_stage_free(struct pipeline *p, struct stage *s)
+{
+    inlet_free(s->inlet);
+    graph_ports_free(p, s->ports, s->port_count);
+    for (size_t k = 0; k < s->lane_count; k++)
+        lane_free(s->lanes[k]);
+    for (size_t k = 0; k < s->offer_count; k++)
+        mem_free(s->offers[k]);
+    mem_free(s->offers);
+    mem_free(s->lanes);
+    mem_free(s->reach);
+    mem_free(s->pristine);
+    generation_unref(s->generation);
+    mem_free(s);
+}
+
 void graph_free(struct pipeline *p)
 {
-    for (size_t i = 0; i < p->stage_count; i++) {
-        struct stage *s = p->stages[i];
-        inlet_free(s->inlet);
-        for (size_t k = 0; k < s->port_count; k++)
-            port_free(p, &s->ports[k]);
-        for (size_t k = 0; k < s->lane_count; k++)
-            lane_free(s->lanes[k]);
-        for (size_t k = 0; k < s->offer_count; k++)
-            mem_free(s->offers[k]);
-        mem_free(s->offers);
-        mem_free(s->ports);
-        mem_free(s->lanes);
-        mem_free(s->reach);
-        mem_free(s);
-    }
+    for (size_t i = 0; i < p->stage_count; i++)
+        graph_stage_free(p, p->stages[i]);
     mem_free(p->stages);
     mem_free(p->order);
 }
@@ -270,7 +323,7 @@ void graph_free(struct pipeline *p)
 static void make_offers(struct stage *s)
 {
     const weir_service *const *rows = s->component->offers;
-    if (!rows)
+    if (!rows || s->offers)
         return;
     while (rows[s->offer_count])
         s->offer_count++;
@@ -336,7 +389,7 @@ static int visit(struct pipeline *p, struct stage *s, uint8_t *state, size_t *n,
     state[s->index] = 1;
     for (const weir_option *row = s->component->options; row && row->name; row++) {
         struct wanted w = {.count = 0};
-        if (row->type != WEIR_T_SERVICE && row->type != WEIR_T_SERVICES)
+        if ((row->type != WEIR_T_SERVICE && row->type != WEIR_T_SERVICES) || s->is_started)
             continue;
         if (fill_one(p, s, row, &w, e) < 0)
             return -1;

@@ -162,6 +162,13 @@ static void mark_home(struct lane *l, struct batch *b, size_t i, weir_status s, 
     transform_mark(l, ev, s, why);
 }
 
+static void mark_here(struct lane *l, struct batch *b, size_t i, weir_status s, const char *why)
+{
+    unsigned depth = worker_plugin_suspend(l->worker);
+    mark_home(l, b, i, s, why);
+    worker_plugin_resume(l->worker, depth);
+}
+
 static void on_mark(struct loop_task *t)
 {
     struct call *c = t->user;
@@ -180,7 +187,7 @@ static void host_mark(const weir_host *h, const weir_batch *pub, size_t i, weir_
     if (l->stage->role == ROLE_SINK)
         inlet_mark(l->stage->inlet, b, i, s, why);
     else if (worker_current() == l->worker)
-        mark_home(l, b, i, s, why);
+        mark_here(l, b, i, s, why);
     else
         call_home(l,
                   (struct call){.batch = b, .i = i, .status = s, .why = why ? mem_text(why) : NULL},
@@ -211,10 +218,13 @@ static void on_done(struct loop_task *t)
 static void host_done(const weir_host *h, const weir_batch *take, weir_status s)
 {
     struct lane *l = lane_of(h);
-    if (worker_current() == l->worker)
+    if (worker_current() == l->worker) {
+        unsigned depth = worker_plugin_suspend(l->worker);
         done_home(l, batch_of(take), s);
-    else
-        call_home(l, (struct call){.batch = batch_of(take), .status = s}, on_done);
+        worker_plugin_resume(l->worker, depth);
+        return;
+    }
+    call_home(l, (struct call){.batch = batch_of(take), .status = s}, on_done);
 }
 
 static void host_wake(const weir_host *h)

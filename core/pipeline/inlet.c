@@ -43,6 +43,12 @@ void ring_fini(struct ring *r)
     *r = (struct ring){0};
 }
 
+size_t inlet_flights(const struct stage *s)
+{
+    int64_t told = s->plan->delivery.concurrency;
+    return told > 0 ? (size_t)told : stage_has(s, WEIR_BLOCKING) ? 1 : FLIGHTS_DEFAULT;
+}
+
 struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
 {
     struct inlet *in = MEM_NEW(struct inlet);
@@ -59,9 +65,8 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
     in->redo_timer.fn = inlet_on_redo;
     in->task.user = in->retry_timer.user = in->batch_timer.user = in->rate_timer.user = in;
     in->redo_timer.user = in->read_timer.user = in;
-    in->flights_max = s->plan->delivery.concurrency > 0 ? (size_t)s->plan->delivery.concurrency
-                      : stage_has(s, WEIR_BLOCKING)     ? 1
-                                                        : FLIGHTS_DEFAULT;
+    in->flights_max = inlet_flights(s);
+    in->users = 1;
     (void)pthread_mutex_init(&in->lock, NULL);
     return in;
 }
@@ -87,6 +92,15 @@ int inlet_open(struct inlet *in, struct error *e)
     return 0;
 }
 
+/* A source brings it again; while the runner goes on, that is another event to the ledger. */
+static void abandon_memory(struct inlet *in, struct entry *e)
+{
+    struct pipeline *p = in->stage->pipeline;
+    if (!atomic_load(&p->is_stopping) && !park_is_record(e->slot))
+        worker_count(in->worker, LEDGER_ACCEPTED, -1);
+    slot_fail(e->slot, WEIR_E_RETRY, in->stage->name, "the runner stopped", false);
+}
+
 /* The disk has it, or its source is told that nobody has. */
 void inlet_entry_abandon(struct inlet *in, struct entry *e)
 {
@@ -95,7 +109,7 @@ void inlet_entry_abandon(struct inlet *in, struct entry *e)
     else if (e->sequence != NO_SEQUENCE)
         slot_release(e->slot, SLOT_DURABLE);
     else
-        slot_fail(e->slot, WEIR_E_RETRY, in->stage->name, "the runner stopped", false);
+        abandon_memory(in, e);
     block_unref(e->ev->block);
 }
 
@@ -110,6 +124,8 @@ static void drop_ring(struct inlet *in, struct ring *r)
 
 void inlet_abandon(struct inlet *in)
 {
+    if (in->is_abandoned)
+        return;
     in->is_started = false;
     (void)pthread_mutex_lock(&in->lock);
     in->is_abandoned = true;
@@ -131,7 +147,7 @@ void inlet_abandon(struct inlet *in)
 
 void inlet_free(struct inlet *in)
 {
-    if (!in)
+    if (!in || --in->users)
         return;
     loop_timer_cancel(in->worker->loop, &in->retry_timer);
     loop_timer_cancel(in->worker->loop, &in->batch_timer);
@@ -139,6 +155,9 @@ void inlet_free(struct inlet *in)
     loop_timer_cancel(in->worker->loop, &in->redo_timer);
     loop_timer_cancel(in->worker->loop, &in->read_timer);
     mem_free(in->redo);
+    ring_fini(&in->arrivals);
+    ring_fini(&in->ready);
+    mem_free(in->retries);
     while (in->active)
         inlet_flight_free(in->active);
     mem_free(in->watchers);

@@ -39,6 +39,22 @@ void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retri
 void inlet_mark(struct inlet *in, struct batch *b, size_t i, weir_status s, const char *why);
 void inlet_done(struct inlet *in, struct batch *b, weir_status s, const char *why);
 
+/* inlet_reload.c: how an inlet outlives the instance behind it. Main thread, while the workers pause,
+ * unless said otherwise. */
+/* A task of the inlet's that came to a worker which it has left: posted anew where it belongs. */
+bool inlet_is_elsewhere(const struct inlet *in, struct loop_task *t);
+void inlet_set_durable(struct inlet *in, bool is_durable);
+/* From now on this instance gets what is there, with the limits that its stage has in the file. */
+void inlet_adopt(struct inlet *in, struct stage *s, struct lane *l);
+void inlet_hold(struct inlet *in, bool is_held); /* any thread: nothing more is sent */
+bool inlet_is_flying(const struct inlet *in);    /* any thread: a batch is under way */
+/* The stage is not in the file any more. What is on disk stays there; the rest is delivered. */
+void inlet_release(struct inlet *in);
+void inlet_let_go(struct inlet *in); /* then, on its worker: what was read from the disk is dropped */
+bool inlet_is_quiet(const struct inlet *in); /* on its worker: nothing refers to it any more */
+bool inlet_is_of(const struct inlet *in, const struct stage *s); /* the latest that it serves */
+struct inlet *inlet_ref(struct inlet *in);   /* main thread; inlet_free is the other half */
+
 void inlet_abandon(struct inlet *in); /* the runner stops: branches that only memory holds fail */
 bool inlet_is_full(const struct inlet *in);  /* any thread: pause those that feed it */
 bool inlet_is_idle(struct inlet *in);        /* nothing under way or ready; retries may wait */

@@ -66,7 +66,7 @@ void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_
     atomic_fetch_add_explicit(&in->came_bytes, ev->pub.body->len + 128, memory_order_relaxed);
     (void)pthread_mutex_lock(&in->lock);
     in->arrived = sequence + 1;
-    if (in->is_abandoned) {
+    if (in->is_abandoned || in->is_released) {
         slot_release(slot, SLOT_DURABLE);
     } else if (in->stage->role == ROLE_SINK && (in->is_spilled || !inlet_has_ring_room(in, 1))) {
         if (!in->is_spilled)
@@ -128,6 +128,8 @@ static void take_arrivals(struct inlet *in)
 void inlet_on_task(struct loop_task *t)
 {
     struct inlet *in = t->user;
+    if (inlet_is_elsewhere(in, t))
+        return;
     take_arrivals(in);
     inlet_deliver(in);
 }
@@ -213,7 +215,7 @@ void inlet_read_backlog(struct inlet *in)
     if (atomic_load_explicit(&in->ring_count, memory_order_relaxed))
         return;
     (void)pthread_mutex_lock(&in->lock);
-    bool is_spilled = in->is_spilled;
+    bool is_spilled = in->is_spilled && !in->is_released;
     uint64_t from = in->spill_from, end = reader_end(in);
     (void)pthread_mutex_unlock(&in->lock);
     if (!is_spilled)
@@ -255,7 +257,7 @@ void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retri
 void inlet_on_redo(struct loop_timer *t)
 {
     struct inlet *in = t->user;
-    if (in->is_abandoned)
+    if (in->is_abandoned || in->is_released)
         return; /* what is on disk stays there */
     struct block *block = block_new(in->worker);
     struct buf bytes = {0};

@@ -91,6 +91,7 @@ static size_t judge_flight(struct inlet *in, struct flight *f)
 static void flight_end(struct flight *f)
 {
     struct inlet *in = f->inlet;
+    f->batch->lane->busy--;
     if (f->is_abandoned) {
         inlet_flight_free(f);
         return;
@@ -110,6 +111,8 @@ static void on_done(struct loop_task *t)
 {
     struct flight *f = t->user;
     struct inlet *in = f->inlet;
+    if (inlet_is_elsewhere(in, t))
+        return;
     flight_end(f);
     inlet_deliver(in);
 }
@@ -153,6 +156,7 @@ static void flight_send(struct flight *f, bool has_entries)
     const weir_component *c = in->stage->component;
     b->flight = f;
     b->lane = l;
+    l->busy++;
     if (!has_entries) { /* fresh: the entries are what the batch says */
         flight_entries(f, b->pub.count);
         for (size_t i = 0; i < b->pub.count; i++) {
@@ -195,7 +199,7 @@ static bool fits(const struct inlet *in, const struct batch *b)
 
 static bool can_send_direct(const struct inlet *in, const struct worker *w, const struct batch *b)
 {
-    return w == in->worker && in->is_started && !in->is_delivering &&
+    return w == in->worker && in->is_started && !in->is_delivering && !atomic_load(&in->is_held) &&
            !atomic_load_explicit(&in->ring_count, memory_order_relaxed) &&
            in->flights < in->flights_max && 2 * in->retry_count < inlet_ring_limit(in) &&
            !in->batch->max_wait.ns && in->stage->plan->delivery.rate <= 0 && fits(in, b);
@@ -267,12 +271,12 @@ static void run_transform(struct inlet *in, size_t n)
 
 void inlet_deliver(struct inlet *in)
 {
-    if (in->is_delivering || !in->is_started ||
+    if (in->is_delivering || !in->is_started || atomic_load(&in->is_held) ||
         atomic_load_explicit(&in->stage->pipeline->is_stopping, memory_order_relaxed))
         return;
     in->is_delivering = true;
     inlet_trim(in);
-    while (in->flights < in->flights_max && inlet_has_retry_room(in)) {
+    while (in->flights < in->flights_max && inlet_has_retry_room(in) && !atomic_load(&in->is_held)) {
         if (!in->ready.count)
             inlet_read_backlog(in);
         if (!in->ready.count)

@@ -65,6 +65,9 @@ struct inlet {
     uint64_t spill_from;      /* from here on events are on disk only */
     uint64_t arrived;         /* what the stream has from here on has not arrived here yet */
     bool is_abandoned;        /* the runner stops: nothing is taken any more */
+    bool is_released;         /* its stage is not in the file any more: what is on disk stays there */
+    _Atomic bool is_held;     /* nothing is sent: another thread will take it over */
+    size_t users;             /* stages that refer to it; main thread */
     struct watcher *watchers; /* ascending by sequence */
     size_t watcher_count, watcher_cap, watcher_head;
     struct loop_task task;
@@ -95,6 +98,7 @@ struct inlet {
 };
 
 /* inlet.c */
+size_t inlet_flights(const struct stage *s); /* batches under way at once, at most */
 void inlet_entry_end(struct inlet *in, struct entry *e, uint32_t flag);
 void inlet_entry_abandon(struct inlet *in, struct entry *e);
 void inlet_ack(struct inlet *in, uint64_t sequence, int column);
@@ -122,4 +126,5 @@ size_t inlet_rate_room(struct inlet *in, size_t wanted); /* 0: the next batch ha
 /* True: the event waits for another attempt. Else its branch ended, or will with a dead letter. */
 bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why);
 void inlet_retry_fini(struct inlet *in);
+void inlet_retry_let_go(struct inlet *in); /* those that are on disk */
 void inlet_on_retry(struct loop_timer *t);

@@ -62,6 +62,24 @@ void inlet_retry_fini(struct inlet *in)
     in->retry_cap = 0;
 }
 
+void inlet_retry_let_go(struct inlet *in)
+{
+    struct entry *kept = NULL;
+    size_t count = 0, cap = 0;
+    while (in->retry_count) {
+        struct entry e = heap_pop(in);
+        if (in->stage->role == ROLE_TRANSFORM)
+            e.slot = e.ev->slot;
+        if (e.sequence != NO_SEQUENCE || (in->stage->role == ROLE_TRANSFORM && e.ev->park))
+            inlet_entry_abandon(in, &e);
+        else
+            MEM_PUSH(kept, count, cap) = e;
+    }
+    for (size_t i = 0; i < count; i++)
+        heap_push(in, &kept[i]);
+    mem_free(kept);
+}
+
 static void arm(struct inlet *in)
 {
     if (!in->retry_count)
@@ -111,7 +129,7 @@ static bool retry_later(struct inlet *in, struct entry *e, weir_status s)
     int64_t wait =
         s == WEIR_E_RETRY ? backoff_ns(in->retry, e->attempts) : in->retry->backoff_max.ns;
     e->due_ns = clock_mono(in->stage->pipeline->clock) + wait;
-    if (in->is_abandoned) {
+    if (in->is_abandoned || (in->is_released && e->sequence != NO_SEQUENCE)) {
         inlet_entry_abandon(in, e);
         return false;
     }
@@ -182,6 +200,8 @@ static void fail_here(struct inlet *in, struct event *ev, weir_status s, const c
 static void on_failing(struct loop_task *t)
 {
     struct failing *f = t->user;
+    if (inlet_is_elsewhere(f->inlet, t))
+        return;
     fail_here(f->inlet, f->ev, f->status, f->why);
     mem_free(f->why);
     mem_free(f);

@@ -25,6 +25,13 @@ static void on_pause_over(struct loop_timer *t)
     worker_due(t->user);
 }
 
+static void take_worker_state(struct lane *l)
+{
+    const weir_component *c = l->stage->component;
+    if (stage_has(l->stage, WEIR_PARALLEL) && c->worker_size)
+        l->host.worker = arena_take(&l->keep, c->worker_size);
+}
+
 struct lane *lane_new(struct stage *s, struct worker *w)
 {
     struct lane *l = MEM_NEW(struct lane);
@@ -38,9 +45,17 @@ struct lane *lane_new(struct stage *s, struct worker *w)
     l->pause.user = l;
     arena_init(&l->keep);
     arena_init(&l->scratch);
-    if (stage_has(s, WEIR_PARALLEL) && s->component->worker_size)
-        l->host.worker = arena_take(&l->keep, s->component->worker_size);
+    take_worker_state(l);
     return l;
+}
+
+void lane_reset(struct lane *l)
+{
+    arena_reset(&l->keep);
+    l->timers = NULL;
+    l->watches = NULL;
+    l->is_over = l->is_ended = false;
+    take_worker_state(l);
 }
 
 void lane_forget(struct lane *l)
@@ -82,6 +97,8 @@ void lane_enter(struct lane *l, struct batch *in, struct batch *out)
 {
     l->before[l->depth & 7] = current;
     current = l;
+    if (l->worker->name)
+        worker_plugin_enter(l->worker);
     if (l->depth++ == 0) {
         l->in = in;
         l->out = out;
@@ -94,6 +111,8 @@ void lane_leave(struct lane *l)
 {
     l->depth--;
     current = l->before[l->depth & 7];
+    if (l->worker->name)
+        worker_plugin_leave(l->worker);
     if (l->depth)
         return;
     l->in = l->out = NULL;
@@ -189,7 +208,7 @@ static void pull(struct lane *l)
 {
     size_t events = 0;
     weir_status s = WEIR_OK;
-    if (l->is_ended || l->is_pulling)
+    if (l->is_ended || l->is_pulling || atomic_load_explicit(&l->is_held, memory_order_relaxed))
         return;
     while (s == WEIR_OK && events < TURN_EVENTS) {
         size_t before = events;
@@ -243,6 +262,8 @@ void lane_run(struct lane *l)
 {
     bool is_tick_due = l->is_tick_due;
     l->is_tick_due = false;
+    if (l->is_over)
+        return;
     if (l->stage->role == ROLE_SOURCE)
         pull(l);
     else if (is_tick_due)
@@ -311,7 +332,8 @@ void lane_settle(struct lane *l, struct ticket *t)
     atomic_fetch_sub_explicit(&l->open, (int64_t)n, memory_order_relaxed);
     metric_observe(l->stage->m.seconds, (double)(worker_now(l->worker) - t->begun_ns) / 1e9);
     ticket_free(t);
-    if (!l->is_ended && loop_timer_is_set(&l->pause) && lane_may_run(l)) {
+    if (!l->is_ended && !atomic_load_explicit(&l->is_held, memory_order_relaxed) &&
+        loop_timer_is_set(&l->pause) && lane_may_run(l)) {
         loop_timer_cancel(l->worker->loop, &l->pause);
         worker_due(l);
     }

@@ -27,6 +27,8 @@ struct record_slot {
 static void record_home(struct loop_task *t)
 {
     struct record_slot *r = t->user;
+    if (inlet_is_elsewhere(r->inlet, t))
+        return;
     uint32_t flags = atomic_load_explicit(&r->slot.flags, memory_order_acquire);
     inlet_record_ended(r->inlet, r->sequence, flags & SLOT_FAILED);
     slot_fini(&r->slot);
@@ -42,6 +44,11 @@ static void record_end(struct slot *s)
         record_home(&r->task);
     else
         loop_post(home->loop, &r->task);
+}
+
+bool park_is_record(const struct slot *s)
+{
+    return s && s->end == record_end;
 }
 
 struct slot *park_slot(struct inlet *inlet, uint64_t sequence)

@@ -15,6 +15,7 @@
 #include "pipeline/graph.h"
 #include "pipeline/inlet.h"
 #include "pipeline/lane.h"
+#include "pipeline/reload.h"
 #include "pipeline/services.h"
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
@@ -186,13 +187,16 @@ struct pipeline *pipeline_new(struct plan *plan, struct service_tables *services
 {
     struct pipeline *p = MEM_NEW(struct pipeline);
     p->plan = plan;
+    p->generation = generation_new(plan, services, NULL, NULL);
+    services->pipeline = p;
+    p->reloads = reloads_new(p);
     p->clock = clock;
-    p->services = services;
     p->env = (struct match_env){plan->settings.aws.account, plan->settings.aws.region};
     p->budget.limit_bytes = plan->settings.memory.bytes;
     p->metrics = metrics_new();
     (void)pthread_mutex_init(&p->lock, NULL);
-    services->pipeline = p;
+    (void)pthread_mutex_init(&p->pause.lock, NULL);
+    (void)pthread_cond_init(&p->pause.changed, NULL);
     if (open_stores(p, e) < 0 || make_workers(p, e) < 0 || graph_build(p, e) < 0 ||
         graph_order(p, e) < 0) {
         pipeline_free(p);
@@ -203,6 +207,7 @@ struct pipeline *pipeline_new(struct plan *plan, struct service_tables *services
         pipeline_free(p);
         return NULL;
     }
+    reloads_open(p->reloads);
     make_figures(p);
     return p;
 }
@@ -217,10 +222,12 @@ static int start_failed(struct stage *s, const struct lane *l, struct error *e)
     return error_set(e, code, "%s: %s", s->name, l->why[0] ? l->why : "the plugin cannot start");
 }
 
-static int stage_start(struct stage *s, struct error *e)
+int pipeline_stage_start(struct stage *s, struct error *e)
 {
     const weir_component *c = s->component;
     struct lane *first = s->lanes[0];
+    if (s->role == ROLE_SOURCE && !s->pristine)
+        s->pristine = mem_copy(s->self, c->state_size);
     worker_enter(first->worker);
     lane_enter(first, NULL, NULL);
     weir_status status = c->start ? c->start(s->self, &first->host) : WEIR_OK;
@@ -255,6 +262,7 @@ static void on_begin(struct loop_task *t)
 {
     struct worker *w = t->user;
     struct pipeline *p = w->pipeline;
+    atomic_store(&w->is_begin_posted, false);
     for (size_t i = 0; i < p->stage_count; i++) {
         struct stage *s = p->stages[i];
         if (s->inlet && inlet_worker(s->inlet) == w)
@@ -282,7 +290,7 @@ int pipeline_start(struct pipeline *p, struct error *e)
 {
     count_sources(p);
     for (size_t i = 0; i < p->stage_count; i++)
-        if (stage_start(p->order[i], e) < 0)
+        if (pipeline_stage_start(p->order[i], e) < 0)
             break;
     worker_enter(NULL);
     if (e->code)
@@ -295,24 +303,33 @@ int pipeline_start(struct pipeline *p, struct error *e)
         atomic_store(&p->workers[0]->is_commit_due, true); /* what starting has put */
     }
     open_ledger(p);
+    pipeline_begin(p);
+    for (size_t i = 0; i < p->worker_total; i++)
+        if (worker_start(p->workers[i], e) < 0)
+            return -1;
+    return 0;
+}
+
+void pipeline_begin(struct pipeline *p)
+{
     for (size_t i = 0; i < p->worker_total; i++) {
         struct worker *w = p->workers[i];
+        if (atomic_exchange(&w->is_begin_posted, true))
+            continue;
         w->begin = (struct loop_task){.fn = on_begin, .user = w};
         loop_post(w->loop, &w->begin);
-        if (worker_start(w, e) < 0)
-            return -1;
     }
-    return 0;
 }
 
 void pipeline_tick(struct pipeline *p)
 {
     logstore_tick(p->logs);
+    reloads_tick(p->reloads);
 }
 
 /* ---- drain ---- */
 
-static void drain_lane(struct lane *l)
+void pipeline_lane_drain(struct lane *l)
 {
     const weir_component *c = l->stage->component;
     for (size_t more = 1; c->drain && more;) {
@@ -337,7 +354,7 @@ static void on_drain(struct loop_task *t)
     for (size_t i = 0; i < p->stage_count; i++)
         for (size_t k = 0; k < p->stages[i]->lane_count; k++)
             if (p->stages[i]->role == ROLE_TRANSFORM && p->stages[i]->lanes[k]->worker == w)
-                drain_lane(p->stages[i]->lanes[k]);
+                pipeline_lane_drain(p->stages[i]->lanes[k]);
 }
 
 void pipeline_drain(struct pipeline *p)
@@ -363,7 +380,7 @@ static bool sources_are_settled(const struct pipeline *p)
 
 bool pipeline_is_drained(struct pipeline *p)
 {
-    if (!sources_are_settled(p))
+    if (!sources_are_settled(p) || !reloads_are_settled(p->reloads))
         return false;
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet && !inlet_is_idle(p->stages[i]->inlet))
@@ -409,10 +426,11 @@ static void end_kept(struct pipeline *p)
         }
 }
 
-static void lane_worker_stop(struct lane *l)
+void pipeline_lane_stop(struct lane *l)
 {
     const weir_component *c = l->stage->component;
     lane_forget(l);
+    l->is_over = true;
     if (!l->is_worker_started)
         return;
     l->is_worker_started = false;
@@ -440,7 +458,7 @@ static void on_worker_stop(struct loop_task *t)
     for (size_t i = p->stage_count; i-- > 0;)
         for (size_t k = 0; k < p->order[i]->lane_count; k++)
             if (p->order[i]->lanes[k]->worker == w)
-                lane_worker_stop(p->order[i]->lanes[k]);
+                pipeline_lane_stop(p->order[i]->lanes[k]);
     loop_stop(w->loop);
 }
 
@@ -456,18 +474,28 @@ static void stop_workers(struct pipeline *p)
         worker_join(p->workers[i]);
 }
 
-static void stage_stop(struct stage *s)
+void pipeline_stage_stop(struct stage *s)
 {
-    const weir_component *c = s->component;
+    if (!s->lane_count) { /* it was never made to its end */
+        stage_run_endings(s);
+        return;
+    }
     for (size_t i = 0; i < s->lane_count; i++) {
         worker_enter(s->lanes[i]->worker);
-        lane_worker_stop(s->lanes[i]);
+        pipeline_lane_stop(s->lanes[i]);
     }
+    worker_enter(s->lanes[0]->worker);
+    pipeline_instance_stop(s);
+}
+
+void pipeline_instance_stop(struct stage *s)
+{
     struct lane *first = s->lanes[0];
-    worker_enter(first->worker);
+    bool was_started = s->is_started;
+    s->is_started = false;
     lane_enter(first, NULL, NULL);
-    if (s->is_started && c->stop)
-        c->stop(s->self, &first->host);
+    if (was_started && s->component->stop)
+        s->component->stop(s->self, &first->host);
     lane_leave(first);
     stage_run_endings(s);
 }
@@ -480,14 +508,14 @@ static void stop_stages(struct pipeline *p)
     }
     end_kept(p);
     for (size_t i = 0; i < p->stage_count; i++)
-        if (p->stages[i]->inlet) {
+        if (p->stages[i]->inlet && inlet_is_of(p->stages[i]->inlet, p->stages[i])) {
             worker_enter(inlet_worker(p->stages[i]->inlet));
             inlet_abandon(p->stages[i]->inlet);
         }
     run_rest(p);
     for (size_t i = p->stage_count; i-- > 0;)
         if (p->order && p->order[i])
-            stage_stop(p->order[i]);
+            pipeline_stage_stop(p->order[i]);
     run_rest(p);
 }
 
@@ -497,6 +525,7 @@ void pipeline_free(struct pipeline *p)
         return;
     atomic_store(&p->is_draining, true);
     atomic_store(&p->is_stopping, true);
+    reloads_give_back(p->reloads);
     stop_workers(p);
     run_rest(p);
     stop_stages(p);
@@ -506,6 +535,7 @@ void pipeline_free(struct pipeline *p)
         end_memory(p);
         journal_close(p->journal);
     }
+    reloads_free(p->reloads);
     graph_free(p);
     for (size_t i = 0; i < p->worker_total; i++)
         worker_free(p->workers[i]);
@@ -515,7 +545,9 @@ void pipeline_free(struct pipeline *p)
     trace_close(p->trace);
     metrics_free(p->metrics);
     (void)pthread_mutex_destroy(&p->lock);
-    p->services->pipeline = NULL;
+    (void)pthread_mutex_destroy(&p->pause.lock);
+    (void)pthread_cond_destroy(&p->pause.changed);
+    generation_unref(p->generation);
     mem_free(p);
 }
 
@@ -540,7 +572,7 @@ int64_t pipeline_in_flight(struct pipeline *p)
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet)
             sum += inlet_waiting(p->stages[i]->inlet);
-    return sum;
+    return sum + reloads_in_flight(p->reloads);
 }
 
 int64_t pipeline_ledger_open(const int64_t columns[LEDGER_COLUMNS])
@@ -624,7 +656,11 @@ static void check_where(struct plan *plan, const struct service_tables *t,
 
 static void check_stage(struct plan *plan, const struct service_tables *t, struct plan_stage *ps)
 {
-    struct stage s = {.document = plan->document, .plan = ps, .component = ps->component};
+    struct stage s = {.document = plan->document,
+                      .plan = ps,
+                      .checked = ps,
+                      .checked_in = plan,
+                      .component = ps->component};
     struct lane *lanes[1];
     struct worker nowhere = {0};
     s.name = ps->name;

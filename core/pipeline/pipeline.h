@@ -12,9 +12,33 @@
 struct trace;
 
 struct service_tables; /* services.c */
+struct reloads;        /* reload.c */
+
+/* A pipeline file as it was read, and what was made of it. It lives as long as it is the current one or
+ * a stage was made of it: a stage that a reload leaves alone keeps its state, which lives here. */
+struct generation {
+    struct plan *plan;
+    struct service_tables *services;
+    size_t users;
+    void (*release)(void *user); /* the last user has gone; NULL: the caller of pipeline_new owns all */
+    void *user;
+};
+struct generation *generation_new(struct plan *plan, struct service_tables *services,
+                                  void (*release)(void *user), void *user);
+struct generation *generation_ref(struct generation *g);
+void generation_unref(struct generation *g);
+
+struct pause { /* worker_pause_all */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    _Atomic bool is_on;
+};
 
 struct pipeline {
-    struct plan *plan;
+    struct plan *plan;              /* of the generation */
+    struct generation *generation; /* the current one */
+    struct pause pause;
+    struct reloads *reloads;
     const struct clock *clock;
     struct metrics *metrics;
     struct journal *journal;
@@ -27,8 +51,7 @@ struct pipeline {
     struct worker *
         *workers; /* the first worker_count share the work; then threads of blocking ones */
     size_t worker_count, worker_total;
-    struct service_tables *services;
-    struct weir_http_listener *listeners;
+    struct weir_http_listener *listeners; /* under the lock */
     struct dead_letters *dead; /* queues that keep what failed, by name */
     uint32_t counters[LEDGER_ALL];
     int64_t orphans; /* records that wait for stages which are not in the file */
@@ -42,7 +65,7 @@ struct pipeline {
     void (*on_end)(void *user);    /* any thread: all sources ended and everything is settled */
     void (*on_broken)(void *user); /* any thread, once: a plugin says that to go on has no use */
     void *on_end_user;
-    pthread_mutex_t lock; /* of the stages' status texts, and of `broken` */
+    pthread_mutex_t lock; /* of the stages' status texts, of `broken`, and of the listeners */
     char broken[320];     /* why; empty: it is not */
     struct stage **order; /* of starting */
 };
@@ -62,6 +85,15 @@ void pipeline_free(struct pipeline *p);        /* stops what was started */
  * journal and starts nothing. */
 bool pipeline_check(struct plan *plan, struct service_tables *services);
 
+/* One stage; main thread, which acts as the stage's workers: before they run, or while they pause. */
+int pipeline_stage_start(struct stage *s, struct error *e);
+void pipeline_stage_stop(struct stage *s);
+void pipeline_instance_stop(struct stage *s); /* its lanes were stopped; on the first one's worker */
+void pipeline_begin(struct pipeline *p); /* posts to all workers: deliver, pull */
+/* On the lane's worker. */
+void pipeline_lane_drain(struct lane *l);
+void pipeline_lane_stop(struct lane *l);
+
 int64_t pipeline_in_flight(struct pipeline *p);
 void pipeline_refresh_metrics(struct pipeline *p); /* gauges that are computed on demand */
 bool pipeline_is_ready(struct pipeline *p, struct buf *why); /* JSON of what is not */
@@ -76,3 +108,9 @@ void service_tables_plan(struct service_tables *t, const struct plan *plan);
 const void *service_one(void *user, const weir_option *row, const struct node *at);
 void service_many(void *user, const weir_option *row, weir_services *out);
 void service_http_drain_worker(struct pipeline *p, const struct worker *w);
+/* A reload: those that take over the sockets of an outgoing stage do, or (is_on false) do not. */
+void service_http_switch(struct pipeline *p, bool is_on);
+bool service_http_has_listener(struct pipeline *p, const struct stage *s);
+/* On the lane's worker. Drain: true once no connection is left. */
+bool service_http_lane_drain(struct lane *l);
+void service_http_lane_stop(struct lane *l);

@@ -15,7 +15,10 @@ struct weir_http_listener {
     struct stage *stage;
     struct http_server **servers; /* one a lane */
     size_t count;
-    char address[128];
+    struct weir_http_listener *from; /* a reload: the outgoing one whose servers it gets, */
+    struct weir_http_listener *heir; /* and the other way round */
+    struct http_server_settings settings;
+    char address[128], wanted[128]; /* of the socket; in the file */
 };
 
 struct route_arg {
@@ -49,6 +52,7 @@ static void on_request(void *user, struct http_request *r)
     struct lane *l = user;
     r->user = l;
     struct batch *out = lane_birth_begin(l);
+    l->busy++;
     lane_enter(l, NULL, out);
     weir_status s =
         arg->route.request(l->stage->self, &l->host, &r->call, arg->route.arg, &out->pub);
@@ -57,8 +61,10 @@ static void on_request(void *user, struct http_request *r)
     if (is_short && s == WEIR_OK)
         s = WEIR_E_RETRY;
     lane_birth_end(l, out, s);
-    if (s < WEIR_OK)
+    if (s < WEIR_OK) {
         refuse_call(r, l, s);
+        l->busy--;
+    }
 }
 
 /* Requests that bring nothing are always let in. */
@@ -74,11 +80,14 @@ static int on_admit(void *user, const struct http_request *head)
 static void listener_end(void *arg)
 {
     struct weir_http_listener *at = arg;
-    struct weir_http_listener **link = &at->stage->pipeline->listeners;
+    struct pipeline *p = at->stage->pipeline;
+    (void)pthread_mutex_lock(&p->lock);
+    struct weir_http_listener **link = &p->listeners;
     while (*link && *link != at)
         link = &(*link)->next;
     if (*link)
         *link = at->next;
+    (void)pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < at->count; i++)
         http_server_free(at->servers[i]);
     mem_free(at->servers);
@@ -86,12 +95,58 @@ static void listener_end(void *arg)
 }
 
 /* Sharing a port is for the workers of one stage: two stages would get each other's requests. */
-static const struct weir_http_listener *listening_at(const struct pipeline *p, const char *address)
+static struct weir_http_listener *listening_at(const struct pipeline *p, const char *address)
 {
-    const struct weir_http_listener *at = p->listeners;
-    while (at && strcmp(at->address, address) != 0)
+    struct weir_http_listener *at = p->listeners;
+    while (at && (!at->count || strcmp(at->address, address) != 0))
         at = at->next;
     return at;
+}
+
+/* What the same stage had asked for before it was changed (a free port, or a name), or anybody who goes
+ * had of the same address. */
+static struct weir_http_listener *outgoing_at(const struct stage *s, const char *wanted)
+{
+    struct weir_http_listener *at = s->pipeline->listeners;
+    for (; at; at = at->next)
+        if (at->stage->is_outgoing && at->count && !at->heir &&
+            strcmp(at->stage->name, s->name) == 0 && strcmp(at->wanted, wanted) == 0)
+            return at;
+    at = listening_at(s->pipeline, wanted);
+    return at && at->stage->is_outgoing && !at->heir ? at : NULL;
+}
+
+static int open_servers(struct weir_http_listener *at, size_t wanted, struct error *e)
+{
+    struct stage *stage = at->stage;
+    const struct weir_http_listener *other = listening_at(stage->pipeline, at->address);
+    if (other)
+        return error_set(e, EXIT_CONFIG, "listen %s: %s listens there already", at->address,
+                         other->stage->name);
+    for (; at->count < wanted; at->count++) {
+        at->settings.user = stage->lanes[at->count];
+        at->settings.address = at->address; /* the first one finds the port that port 0 means */
+        at->servers[at->count] =
+            http_server_new(stage->lanes[at->count]->worker->loop, &at->settings, e);
+        if (!at->servers[at->count])
+            return -1;
+        http_server_address(at->servers[at->count], at->address, sizeof at->address);
+    }
+    return 0;
+}
+
+/* The sockets go on with all their connections; only who answers changes, when the reload does. */
+static int take_over(struct weir_http_listener *at, struct weir_http_listener *from, size_t wanted,
+                     struct error *e)
+{
+    if (from->count != wanted)
+        return error_set(e, EXIT_CONFIG,
+                         "listen %s: %s listens there in another way: this needs a restart",
+                         at->address, from->stage->name);
+    at->from = from;
+    from->heir = at;
+    (void)snprintf(at->address, sizeof at->address, "%s", from->address);
+    return 0;
 }
 
 static weir_status listen_on(const weir_http_server *s, const weir_http_listen *how,
@@ -104,9 +159,10 @@ static weir_status listen_on(const weir_http_server *s, const weir_http_listen *
     at->stage = stage;
     at->servers = mem_new(stage->lane_count * sizeof(struct http_server *));
     (void)snprintf(at->address, sizeof at->address, "%s", how->address);
+    (void)snprintf(at->wanted, sizeof at->wanted, "%s", how->address);
     /* A path is one socket; its connections are all served by the first worker. */
     size_t wanted = text_starts(weir_text(at->address), "unix:") ? 1 : stage->lane_count;
-    struct http_server_settings settings = {
+    at->settings = (struct http_server_settings){
         .is_shared = wanted > 1,
         .bodies = {body_alloc, body_unref, stage->pipeline},
         .body_max = how->body_max.bytes,
@@ -114,21 +170,12 @@ static weir_status listen_on(const weir_http_server *s, const weir_http_listen *
         .request = on_request,
         .admit = stage->role == ROLE_SOURCE ? on_admit : NULL,
     };
-    const struct weir_http_listener *other = listening_at(stage->pipeline, at->address);
-    if (other)
-        (void)error_set(&e, EXIT_CONFIG, "listen %s: %s listens there already", at->address,
-                        other->stage->name);
-    for (; !e.code && at->count < wanted; at->count++) {
-        settings.user = stage->lanes[at->count];
-        settings.address = at->address; /* the first one finds the port that port 0 means */
-        at->servers[at->count] =
-            http_server_new(stage->lanes[at->count]->worker->loop, &settings, &e);
-        if (!at->servers[at->count])
-            break;
-        http_server_address(at->servers[at->count], at->address, sizeof at->address);
-    }
+    struct weir_http_listener *from = outgoing_at(stage, at->wanted);
+    (void)(from ? take_over(at, from, wanted, &e) : open_servers(at, wanted, &e));
+    (void)pthread_mutex_lock(&stage->pipeline->lock);
     at->next = stage->pipeline->listeners;
     stage->pipeline->listeners = at;
+    (void)pthread_mutex_unlock(&stage->pipeline->lock);
     service_at_end(stage, listener_end, at);
     if (e.code) {
         stage->exit_code = e.code;
@@ -149,11 +196,83 @@ static weir_status route(const weir_http_server *s, weir_http_listener *at,
     for (size_t i = 0; i < at->count; i++)
         if (http_server_route(at->servers[i], r->pattern, arg, &e) < 0)
             return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
+    for (size_t i = 0; at->from && i < at->from->count; i++)
+        if (http_server_route_next(at->from->servers[i], r->pattern, arg, &e) < 0)
+            return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
     return WEIR_OK;
+}
+
+static void take_servers(struct weir_http_listener *at)
+{
+    struct weir_http_listener *from = at->from;
+    for (; at->count < from->count; at->count++) {
+        at->settings.user = at->stage->lanes[at->count];
+        at->servers[at->count] = from->servers[at->count];
+        http_server_switch(at->servers[at->count], &at->settings);
+    }
+    from->count = 0;
+}
+
+void service_http_switch(struct pipeline *p, bool is_on)
+{
+    for (struct weir_http_listener *at = p->listeners; at; at = at->next) {
+        if (!at->from)
+            continue;
+        if (is_on)
+            take_servers(at);
+        for (size_t i = 0; i < at->from->count; i++)
+            http_server_forget_next(at->from->servers[i]);
+        at->from->heir = NULL;
+        at->from = NULL;
+    }
+}
+
+bool service_http_has_listener(struct pipeline *p, const struct stage *s)
+{
+    const struct weir_http_listener *at = p->listeners;
+    while (at && at->stage != s)
+        at = at->next;
+    return at != NULL;
+}
+
+static bool drain_server(struct http_server *s)
+{
+    if (!s)
+        return true;
+    http_server_drain(s);
+    return http_server_is_empty(s);
+}
+
+bool service_http_lane_drain(struct lane *l)
+{
+    struct pipeline *p = l->stage->pipeline;
+    bool is_empty = true;
+    (void)pthread_mutex_lock(&p->lock);
+    for (struct weir_http_listener *at = p->listeners; at; at = at->next)
+        for (size_t i = 0; at->stage == l->stage && i < at->count; i++)
+            if (at->stage->lanes[i] == l)
+                is_empty &= drain_server(at->servers[i]);
+    (void)pthread_mutex_unlock(&p->lock);
+    return is_empty;
+}
+
+/* On its own thread; the listener's end frees no server twice. */
+void service_http_lane_stop(struct lane *l)
+{
+    struct pipeline *p = l->stage->pipeline;
+    (void)pthread_mutex_lock(&p->lock);
+    for (struct weir_http_listener *at = p->listeners; at; at = at->next)
+        for (size_t i = 0; at->stage == l->stage && i < at->count; i++)
+            if (at->stage->lanes[i] == l) {
+                http_server_free(at->servers[i]);
+                at->servers[i] = NULL;
+            }
+    (void)pthread_mutex_unlock(&p->lock);
 }
 
 struct late_answer {       /* from another thread */
     struct loop_task task; /* first */
+    struct lane *lane;
     struct http_request *request;
     struct http_answer answer;
     struct arena texts;
@@ -162,6 +281,7 @@ struct late_answer {       /* from another thread */
 static void on_late(struct loop_task *t)
 {
     struct late_answer *late = t->user;
+    late->lane->busy--;
     http_answer(late->request, &late->answer);
     arena_fini(&late->texts);
     mem_free(late);
@@ -177,6 +297,7 @@ static void answer_late(struct lane *l, struct http_request *r, const struct htt
     struct late_answer *late = MEM_NEW(struct late_answer);
     arena_init(&late->texts);
     late->task = (struct loop_task){.fn = on_late, .user = late};
+    late->lane = l;
     late->request = r;
     late->answer = *a;
     late->answer.content_type = a->content_type ? arena_text(&late->texts, a->content_type) : NULL;
@@ -194,10 +315,12 @@ static void answer(const weir_http_server *s, weir_http_call *take, const weir_h
     struct http_request *r = (struct http_request *)take;
     struct lane *l = r->user;
     const struct http_answer out = {a->status, a->content_type, a->headers, a->text, a->take};
-    if (worker_current() == l->worker)
+    if (worker_current() == l->worker) {
+        l->busy--;
         http_answer(r, &out);
-    else
+    } else {
         answer_late(l, r, &out);
+    }
 }
 
 void service_http_server_init(struct service_tables *t)
@@ -208,10 +331,13 @@ void service_http_server_init(struct service_tables *t)
 /* Called on each worker. */
 void service_http_drain_worker(struct pipeline *p, const struct worker *w)
 {
+    (void)pthread_mutex_lock(&p->lock);
     for (struct weir_http_listener *at = p->listeners; at; at = at->next)
         for (size_t i = 0; i < at->count; i++)
-            if (at->stage->lanes[i]->worker == w && at->stage->role == ROLE_SOURCE)
+            if (at->stage->lanes[i]->worker == w && at->stage->role == ROLE_SOURCE &&
+                at->servers[i])
                 http_server_drain(at->servers[i]);
+    (void)pthread_mutex_unlock(&p->lock);
 }
 
 /* ---- the client ---- */
@@ -266,6 +392,7 @@ static void fetch_done(void *user, const struct http_fetch_result *result)
     payload_unref(reply.body);
     payload_unref(f->body);
     mem_free(f);
+    l->busy--;
 }
 
 static struct http_client *client_of(struct lane *l, struct error *e)
@@ -313,8 +440,10 @@ static weir_status send_request(const weir_http_client *c, const weir_http_reque
     *job = (struct fetch){l, r->batch, r->arg, r->take, r->judge};
     f.done = fetch_done;
     f.user = job;
-    if (client && !l->is_short && http_client_fetch(client, &f, &e) == 0)
+    if (client && !l->is_short && http_client_fetch(client, &f, &e) == 0) {
+        l->busy++;
         return WEIR_PENDING;
+    }
     payload_unref(r->take);
     mem_free(job);
     return l->is_short || is_stopping ? WEIR_E_RETRY

@@ -124,6 +124,7 @@ static weir_status load(const weir_schemas *s, const char *const *member, weir_s
     (void)snprintf(path, sizeof path, "%s%s%s",
                    **member == '/' ? "" : service_tables_of(&s->base)->about.folder,
                    **member == '/' ? "" : "/", *member);
+    service_reads(l, path);
     int failed = read_file(path, &text);
     weir_status status = failed ? l->host.refuse(&l->host, member, 0, "open %s: %s", path,
                                                  error_sys_text(failed, reason, sizeof reason))

@@ -17,11 +17,26 @@ struct lane *service_lane(const char *service)
     abort();
 }
 
+/* A full path, also where it is relative to the pipeline file. */
+static void reads(const weir_pipeline *about, const char *path)
+{
+    struct lane *l = service_lane("weir.pipeline/1");
+    char *whole = *path == '/' ? mem_text(path) : mem_format("%s/%s", about->folder, path);
+    service_reads(l, whole);
+    mem_free(whole);
+}
+
 struct ending {
     struct ending *next;
     void (*fn)(void *arg);
     void *arg;
 };
+
+void service_reads(const struct lane *l, const char *path)
+{
+    if (!l->stage->pipeline && l->stage->checked)
+        plan_stage_reads(l->stage->checked_in, l->stage->checked, path);
+}
 
 void service_at_end(struct stage *s, void (*fn)(void *arg), void *arg)
 {
@@ -73,8 +88,10 @@ struct service_tables *service_tables_new(void)
     service_http_client_init(t);
     service_logs_init(t);
     service_metrics_init(t);
-    t->about =
-        (weir_pipeline){.base = WEIR_OFFER(WEIR_PIPELINE), .has_result = has_result, .end = end};
+    t->about = (weir_pipeline){.base = WEIR_OFFER(WEIR_PIPELINE),
+                               .has_result = has_result,
+                               .end = end,
+                               .reads = reads};
     const weir_service *all[] = {&t->match.base,
                                  &t->json.base,
                                  &t->schema.base,

@@ -46,5 +46,7 @@ static inline struct service_tables *service_tables_of(const weir_service *base)
 }
 /* The lane whose callback calls; ends the process if a plugin calls from elsewhere. */
 struct lane *service_lane(const char *service);
+/* In check: the stage reads this file, so that a reload knows when it has to begin anew. */
+void service_reads(const struct lane *l, const char *path);
 /* fn(arg) when the stage is freed, last in first out. */
 void service_at_end(struct stage *s, void (*fn)(void *arg), void *arg);

@@ -17,6 +17,7 @@
 enum { TRACE_BYTES = 32 << 10, TRACE_WAIT_NS = 20 * 1000 * 1000 };
 
 static _Thread_local struct worker *current;
+static _Thread_local struct worker *own; /* whose thread this is */
 
 struct worker *worker_current(void)
 {
@@ -26,6 +27,125 @@ struct worker *worker_current(void)
 void worker_enter(struct worker *w)
 {
     current = w;
+}
+
+/* ---- pauses ---- */
+
+static void wait_paused(struct worker *w, bool is_parked)
+{
+    struct pause *p = &w->pipeline->pause;
+    (void)pthread_mutex_lock(&p->lock);
+    w->is_paused = true;
+    w->is_parked = is_parked;
+    (void)pthread_cond_broadcast(&p->changed);
+    while (atomic_load(&p->is_on))
+        (void)pthread_cond_wait(&p->changed, &p->lock);
+    w->is_paused = w->is_parked = false;
+    (void)pthread_cond_broadcast(&p->changed);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+static void on_pause(struct loop_task *t)
+{
+    struct worker *w = t->user;
+    atomic_store(&w->is_pause_posted, false);
+    if (atomic_load(&w->pipeline->pause.is_on))
+        wait_paused(w, true);
+}
+
+void worker_plugin_enter(struct worker *w)
+{
+    if (w == own && w->plugin_depth++ == 0)
+        atomic_store(&w->in_plugin, true);
+}
+
+void worker_plugin_leave(struct worker *w)
+{
+    if (w != own || --w->plugin_depth)
+        return;
+    atomic_store(&w->in_plugin, false);
+    if (atomic_load(&w->pipeline->pause.is_on) && !atomic_load(&w->is_to_park))
+        wait_paused(w, false);
+}
+
+unsigned worker_plugin_suspend(struct worker *w)
+{
+    unsigned depth = w == own ? w->plugin_depth : 0;
+    if (depth) {
+        w->plugin_depth = 1;
+        worker_plugin_leave(w);
+    }
+    return depth;
+}
+
+void worker_plugin_resume(struct worker *w, unsigned depth)
+{
+    if (!depth)
+        return;
+    worker_plugin_enter(w);
+    w->plugin_depth = depth;
+}
+
+static bool is_still(const struct worker *w)
+{
+    if (!w->has_thread || w->is_parked)
+        return true;
+    return !atomic_load(&w->is_to_park) && (w->is_paused || atomic_load(&w->in_plugin));
+}
+
+/* Under the lock: until all of them are still, or, after a pause, until all have gone on. */
+static bool wait_for(struct pipeline *p, size_t from, size_t to, bool has_gone_on, int64_t until_ns)
+{
+    for (size_t i = from; i < to;) {
+        struct worker *w = p->workers[i];
+        if (has_gone_on ? !w->is_paused : is_still(w)) {
+            i++;
+            continue;
+        }
+        int64_t now = clock_mono(&clock_real);
+        if (now >= until_ns)
+            return false;
+        int64_t next = clock_wall(&clock_real) + 1000000; /* in_plugin is not told */
+        const struct timespec at = {next / 1000000000, next % 1000000000};
+        (void)pthread_cond_timedwait(&p->pause.changed, &p->pause.lock, &at);
+    }
+    return true;
+}
+
+static void post_pause(struct pipeline *p, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if (p->workers[i]->has_thread && !atomic_exchange(&p->workers[i]->is_pause_posted, true))
+            loop_post(p->workers[i]->loop, &p->workers[i]->pause);
+}
+
+/* Threads that may be slow first: the others carry the traffic, and wait for nobody. */
+bool worker_pause_all(struct pipeline *p, int64_t timeout_ns)
+{
+    int64_t until_ns = clock_mono(&clock_real) + timeout_ns;
+    (void)pthread_mutex_lock(&p->pause.lock);
+    bool ok = wait_for(p, 0, p->worker_total, true, until_ns);
+    if (ok) {
+        atomic_store(&p->pause.is_on, true);
+        post_pause(p, p->worker_count, p->worker_total);
+        ok = wait_for(p, p->worker_count, p->worker_total, false, until_ns);
+    }
+    if (ok) {
+        post_pause(p, 0, p->worker_count);
+        ok = wait_for(p, 0, p->worker_count, false, until_ns);
+    }
+    (void)pthread_mutex_unlock(&p->pause.lock);
+    if (!ok)
+        worker_resume_all(p);
+    return ok;
+}
+
+void worker_resume_all(struct pipeline *p)
+{
+    (void)pthread_mutex_lock(&p->pause.lock);
+    atomic_store(&p->pause.is_on, false);
+    (void)pthread_cond_broadcast(&p->pause.changed);
+    (void)pthread_mutex_unlock(&p->pause.lock);
 }
 
 static void on_again(struct loop_task *t)
@@ -69,6 +189,8 @@ struct worker *worker_new(struct pipeline *p, size_t index, const char *name, st
     w->settled_end = &w->settled;
     w->again.fn = on_again;
     w->again.user = w;
+    w->pause.fn = on_pause;
+    w->pause.user = w;
     w->trace_timer.fn = on_trace_timer;
     w->trace_timer.user = w;
     w->hook.fn = on_round;
@@ -112,7 +234,7 @@ void worker_free(struct worker *w)
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
-    current = w;
+    current = own = w;
     loop_run(w->loop);
     current = NULL;
     return NULL;

@@ -43,8 +43,16 @@ struct worker {
     struct loop_task again; /* keeps the loop from sleeping while work is left */
     bool is_again_posted;
     struct loop_task begin, drain, stop, journal_wake;
-    _Atomic bool is_drain_posted, is_commit_due, is_wake_posted;
+    _Atomic bool is_begin_posted, is_drain_posted, is_commit_due, is_wake_posted;
     unsigned gather_rounds; /* the commit was put off so often */
+
+    struct loop_task pause; /* see worker_pause_all */
+    _Atomic bool is_pause_posted;
+    bool is_paused, is_parked; /* under the pipeline's pause lock; parked: between two rounds */
+    _Atomic bool is_to_park;   /* in the next pause, also if a callback takes long */
+    bool is_spare;          /* a thread of its own that no stage has now */
+    _Atomic bool in_plugin; /* of a thread of its own: a callback runs, and may for long */
+    unsigned plugin_depth;
 
     struct lane *lanes_due, **lanes_due_end; /* to be pulled or ticked */
     struct lane *gathering;                  /* sources with events born in this round */
@@ -83,5 +91,18 @@ void worker_round(struct worker *w);  /* what a round's end does */
 void worker_settle(struct ticket *t); /* any thread: the ticket's source is to be told */
 void worker_due(struct lane *l);      /* its worker's thread: pull or tick soon */
 void worker_again(struct worker *w);  /* there is more to do: do not sleep */
+
+/* The world stops for a moment, so that the graph can be changed: every worker waits between two
+ * rounds, but for threads of blocking stages that are inside of a callback, which wait when they come
+ * back. The caller may act as any worker that is parked. False: some worker did not come within the time;
+ * all go on. Main thread. */
+bool worker_pause_all(struct pipeline *p, int64_t timeout_ns);
+void worker_resume_all(struct pipeline *p);
+/* Around each callback of a stage with a thread of its own. */
+void worker_plugin_enter(struct worker *w);
+void worker_plugin_leave(struct worker *w);
+/* Inside of a callback: the host's own work that needs the graph. */
+unsigned worker_plugin_suspend(struct worker *w);
+void worker_plugin_resume(struct worker *w, unsigned depth);
 void worker_count(struct worker *w, int column, int64_t n);
 int64_t worker_now(struct worker *w); /* wall clock of this round */

@@ -18,4 +18,7 @@ struct weir_pipeline {
     /* Nothing that the runner does has a use any more, as when nobody reads its output: it ends within
      * about a second, with the code of an input/output error (74). What is on disk stays there. */
     void (*end)(const weir_pipeline *s, const weir_host *h, const char *why);
+    /* In check: the stage reads this file. A reload makes the stage anew when its content has changed,
+     * and `weir run --watch` waits for that. Relative paths start at `folder`. */
+    void (*reads)(const weir_pipeline *p, const char *path);
 };
