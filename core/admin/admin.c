@@ -21,7 +21,7 @@ struct admin {
     struct ledger_answer *ledgers; /* answers that wait for the columns to agree */
     admin_reload *reload;
     void *reload_user;
-    char *address_path;            /* where the command line finds the address */
+    char *address_path; /* where the command line finds the address */
 };
 
 typedef void handler(struct admin *a, struct http_request *r);

@@ -105,7 +105,8 @@ int load_pipeline(const char *path, const struct cli_file *options, bool is_json
     int code = load_read(path, options, l);
     if (l->document)
         return told(l, is_json, code);
-    (void)fputs("weir: no pipeline file: name one, or put pipeline.yaml into this folder\n", stderr);
+    (void)fputs("weir: no pipeline file: name one, or put pipeline.yaml into this folder\n",
+                stderr);
     return code;
 }
 

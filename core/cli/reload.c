@@ -90,7 +90,8 @@ const struct cli_command command_reload = {
     .summary = "Have a running pipeline read its file again",
     .details =
         "The runner reads, checks and starts what is new beside what runs, exchanges the two at\n"
-        "once, and lets the old finish what it has in hand. Stages that are the same in both files\n"
+        "once, and lets the old finish what it has in hand. Stages that are the same in both "
+        "files\n"
         "stay as they are. If anything fails, nothing has changed. SIGHUP does the same.\n\n"
         "With --wait the exit code is 0 when the new file serves and 78 when it was refused.\n\n"
         "examples:\n"

@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/watch.h"
-#include "json/json.h"
 #include "pipeline/reload.h"
+#include "json/json.h"
 
 #define MS INT64_C(1000000)
 enum { SETTLE_MS = 200 }; /* an editor writes a file in several steps */
@@ -22,7 +22,7 @@ struct waiter {
 struct reloader {
     struct reloader_settings settings;
     struct watch *watch;
-    struct loop_timer settle; /* since the last change of a file */
+    struct loop_timer settle;        /* since the last change of a file */
     struct waiter *asking, *waiting; /* for the next one; for the one that is under way */
     bool is_wanted, is_on;
     struct kept *kept; /* what the one that is under way has read */
@@ -207,7 +207,8 @@ static void begin(struct reloader *r)
     int code = load_read(r->settings.path, r->settings.options, &k->loaded);
     if (code) {
         k->is_released = true;
-        refused(r, k->loaded.document ? "the pipeline file has errors" : "there is no pipeline file");
+        refused(r,
+                k->loaded.document ? "the pipeline file has errors" : "there is no pipeline file");
         end(r);
         return;
     }

@@ -9,7 +9,7 @@ struct reloader;
 struct reloader_settings {
     struct loop *loop;
     struct pipeline *pipeline;
-    const char *path;             /* as given on the command line; NULL: the usual places */
+    const char *path; /* as given on the command line; NULL: the usual places */
     const struct cli_file *options;
     bool is_json;  /* of the log */
     bool is_watch; /* reload when a file changes */

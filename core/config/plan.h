@@ -105,7 +105,7 @@ struct plan_components {
  * `endpoint: aws` (refused with a clear message until it is there); unread ports and stages are
  * warnings. NULL if there was an error; the document says which. Component checks are the caller's. */
 struct plan *plan_new(struct document *d, const struct plan_components *c);
-void plan_free(struct plan *p); /* not the document */
+void plan_free(struct plan *p);             /* not the document */
 const char *plan_role_name(enum role role); /* "source" */
 /* The stage reads this file: a change of it is a change of the stage. Once for each path. */
 void plan_stage_reads(const struct plan *p, struct plan_stage *s, const char *path);

@@ -86,7 +86,7 @@ struct http_server {
     struct loop_watch listener;
     struct loop_timer accept_timer;
     struct loop_hook flush_hook;
-    struct loop_timer flush_timer; /* for answers that come after the hook */
+    struct loop_timer flush_timer;          /* for answers that come after the hook */
     struct route_table *table, *next_table; /* next: while a hand-over is prepared */
     bool owns_fd, is_listening, is_draining, is_freed, flush_is_over;
     unsigned connection_count;

@@ -92,12 +92,12 @@ int inlet_open(struct inlet *in, struct error *e)
     return 0;
 }
 
-/* A source brings it again; while the runner goes on, that is another event to the ledger. */
+/* A source brings it again. What is left when the runner stops is counted at the end. */
 static void abandon_memory(struct inlet *in, struct entry *e)
 {
     struct pipeline *p = in->stage->pipeline;
-    if (!atomic_load(&p->is_stopping) && !park_is_record(e->slot))
-        worker_count(in->worker, LEDGER_ACCEPTED, -1);
+    if (!atomic_load(&p->is_stopping))
+        worker_count(in->worker, LEDGER_RETURNED, 1);
     slot_fail(e->slot, WEIR_E_RETRY, in->stage->name, "the runner stopped", false);
 }
 

@@ -50,10 +50,11 @@ void inlet_hold(struct inlet *in, bool is_held); /* any thread: nothing more is 
 bool inlet_is_flying(const struct inlet *in);    /* any thread: a batch is under way */
 /* The stage is not in the file any more. What is on disk stays there; the rest is delivered. */
 void inlet_release(struct inlet *in);
-void inlet_let_go(struct inlet *in); /* then, on its worker: what was read from the disk is dropped */
+void inlet_let_go(
+    struct inlet *in); /* then, on its worker: what was read from the disk is dropped */
 bool inlet_is_quiet(const struct inlet *in); /* on its worker: nothing refers to it any more */
 bool inlet_is_of(const struct inlet *in, const struct stage *s); /* the latest that it serves */
-struct inlet *inlet_ref(struct inlet *in);   /* main thread; inlet_free is the other half */
+struct inlet *inlet_ref(struct inlet *in); /* main thread; inlet_free is the other half */
 
 void inlet_abandon(struct inlet *in); /* the runner stops: branches that only memory holds fail */
 bool inlet_is_full(const struct inlet *in);  /* any thread: pause those that feed it */

@@ -276,7 +276,8 @@ void inlet_deliver(struct inlet *in)
         return;
     in->is_delivering = true;
     inlet_trim(in);
-    while (in->flights < in->flights_max && inlet_has_retry_room(in) && !atomic_load(&in->is_held)) {
+    while (in->flights < in->flights_max && inlet_has_retry_room(in) &&
+           !atomic_load(&in->is_held)) {
         if (!in->ready.count)
             inlet_read_backlog(in);
         if (!in->ready.count)

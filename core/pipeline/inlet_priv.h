@@ -62,12 +62,12 @@ struct inlet {
     struct ring arrivals;
     bool is_posted;
     _Atomic bool is_spilled;
-    uint64_t spill_from;      /* from here on events are on disk only */
-    uint64_t arrived;         /* what the stream has from here on has not arrived here yet */
-    bool is_abandoned;        /* the runner stops: nothing is taken any more */
-    bool is_released;         /* its stage is not in the file any more: what is on disk stays there */
-    _Atomic bool is_held;     /* nothing is sent: another thread will take it over */
-    size_t users;             /* stages that refer to it; main thread */
+    uint64_t spill_from;  /* from here on events are on disk only */
+    uint64_t arrived;     /* what the stream has from here on has not arrived here yet */
+    bool is_abandoned;    /* the runner stops: nothing is taken any more */
+    bool is_released;     /* its stage is not in the file any more: what is on disk stays there */
+    _Atomic bool is_held; /* nothing is sent: another thread will take it over */
+    size_t users;         /* stages that refer to it; main thread */
     struct watcher *watchers; /* ascending by sequence */
     size_t watcher_count, watcher_cap, watcher_head;
     struct loop_task task;

@@ -44,7 +44,7 @@ struct lane {
     bool is_due, is_gathering, is_tick_due;
     bool is_started, is_worker_started;
     bool is_over; /* its instance was stopped */
-    size_t busy; /* what it has under way elsewhere: flights, requests, fetches */
+    size_t busy;  /* what it has under way elsewhere: flights, requests, fetches */
     _Atomic bool is_wake_posted;
     struct loop_task wake_task;
 
@@ -75,7 +75,7 @@ struct lane *lane_new(struct stage *s, struct worker *w);
 void lane_free(struct lane *l);
 void lane_enter(struct lane *l, struct batch *in, struct batch *out);
 void lane_leave(struct lane *l);
-void lane_reset(struct lane *l); /* stopped: as it was when it was made */
+void lane_reset(struct lane *l);  /* stopped: as it was when it was made */
 void lane_forget(struct lane *l); /* timers and watches */
 struct lane *lane_current(void);  /* whose callback this thread is in, or NULL */
 void lane_timer_fired(struct lane *l, uint32_t id);

@@ -46,11 +46,6 @@ static void record_end(struct slot *s)
         loop_post(home->loop, &r->task);
 }
 
-bool park_is_record(const struct slot *s)
-{
-    return s && s->end == record_end;
-}
-
 struct slot *park_slot(struct inlet *inlet, uint64_t sequence)
 {
     struct record_slot *r = MEM_NEW(struct record_slot);

@@ -17,5 +17,4 @@ void park_abandon(struct event *ev);
 void park_set_sequence(struct park *p, uint64_t sequence);         /* on the journal's driver */
 void park_synced(struct worker *w, struct park *p, weir_status s); /* on the worker */
 /* A slot for a record of a stage's stream: acknowledged when the last branch ends. */
-bool park_is_record(const struct slot *s); /* made by park_slot */
 struct slot *park_slot(struct inlet *inlet, uint64_t sequence);

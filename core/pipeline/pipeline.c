@@ -136,7 +136,6 @@ static void open_ledger(struct pipeline *p)
             k++;
         if (k < p->stage_count || !a.stages[i].waiting)
             continue;
-        p->orphans += a.stages[i].waiting;
         log_write(WEIR_WARN, NULL, "%lld events wait for %s, which is not in the pipeline file",
                   (long long)a.stages[i].waiting, a.stages[i].name);
     }
@@ -568,7 +567,7 @@ void stage_set_ready(struct stage *s, bool is_ready, const char *why)
 
 int64_t pipeline_in_flight(struct pipeline *p)
 {
-    int64_t sum = atomic_load(&p->in_memory) + p->orphans;
+    int64_t sum = atomic_load(&p->in_memory);
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet)
             sum += inlet_waiting(p->stages[i]->inlet);

@@ -20,7 +20,8 @@ struct generation {
     struct plan *plan;
     struct service_tables *services;
     size_t users;
-    void (*release)(void *user); /* the last user has gone; NULL: the caller of pipeline_new owns all */
+    void (*release)(
+        void *user); /* the last user has gone; NULL: the caller of pipeline_new owns all */
     void *user;
 };
 struct generation *generation_new(struct plan *plan, struct service_tables *services,
@@ -35,7 +36,7 @@ struct pause { /* worker_pause_all */
 };
 
 struct pipeline {
-    struct plan *plan;              /* of the generation */
+    struct plan *plan;             /* of the generation */
     struct generation *generation; /* the current one */
     struct pause pause;
     struct reloads *reloads;
@@ -52,9 +53,8 @@ struct pipeline {
         *workers; /* the first worker_count share the work; then threads of blocking ones */
     size_t worker_count, worker_total;
     struct weir_http_listener *listeners; /* under the lock */
-    struct dead_letters *dead; /* queues that keep what failed, by name */
+    struct dead_letters *dead;            /* queues that keep what failed, by name */
     uint32_t counters[LEDGER_ALL];
-    int64_t orphans; /* records that wait for stages which are not in the file */
     _Atomic int64_t ledger[LEDGER_COLUMNS]; /* since the data directory was made */
     _Atomic int64_t in_memory;              /* branches that only memory holds */
     weir_metric *ledger_metrics[LEDGER_COLUMNS];
@@ -88,7 +88,8 @@ bool pipeline_check(struct plan *plan, struct service_tables *services);
 /* One stage; main thread, which acts as the stage's workers: before they run, or while they pause. */
 int pipeline_stage_start(struct stage *s, struct error *e);
 void pipeline_stage_stop(struct stage *s);
-void pipeline_instance_stop(struct stage *s); /* its lanes were stopped; on the first one's worker */
+void pipeline_instance_stop(
+    struct stage *s);                    /* its lanes were stopped; on the first one's worker */
 void pipeline_begin(struct pipeline *p); /* posts to all workers: deliver, pull */
 /* On the lane's worker. */
 void pipeline_lane_drain(struct lane *l);

@@ -34,6 +34,6 @@ struct reloads *reloads_new(struct pipeline *p);
 void reloads_open(struct reloads *r); /* the journal is open and the graph is made */
 void reloads_tick(struct reloads *r);
 bool reloads_are_settled(const struct reloads *r); /* old instances have told their sources all */
-int64_t reloads_in_flight(struct reloads *r); /* of stages that are not in the file any more */
+int64_t reloads_in_flight(struct reloads *r);      /* of stages that are not in the file any more */
 void reloads_give_back(struct reloads *r); /* the runner stops: old instances stop with the rest */
 void reloads_free(struct reloads *r);

@@ -10,9 +10,9 @@
 /* Keys of the core's that say nothing to the instance: they take effect without a new one. */
 static bool is_core_key(const char *key)
 {
-    static const char *const keys[] = {"inputs",      "buffer", "batch",  "retry",
-                                       "concurrency", "rate",   "dead_letter",
-                                       "on_failure",  NULL};
+    static const char *const keys[] = {"inputs",      "buffer",      "batch",
+                                       "retry",       "concurrency", "rate",
+                                       "dead_letter", "on_failure",  NULL};
     size_t i = 0;
     while (keys[i] && strcmp(keys[i], key) != 0)
         i++;
@@ -88,8 +88,8 @@ static bool is_same_files(const struct plan_stage *a, const struct plan_stage *b
 {
     bool is_same = a->file_count == b->file_count;
     for (size_t i = 0; is_same && i < a->file_count; i++)
-        is_same = strcmp(a->files[i].path, b->files[i].path) == 0 &&
-                  a->files[i].hash == b->files[i].hash;
+        is_same =
+            strcmp(a->files[i].path, b->files[i].path) == 0 && a->files[i].hash == b->files[i].hash;
     return is_same;
 }
 

@@ -26,8 +26,8 @@ struct retiring { /* an old instance, until nothing refers to it */
     enum retire_state state;
     bool is_removed; /* nobody has its place: its inlet ends too */
     bool is_flushed; /* by the flush under way, or the last one */
-    bool is_probed; /* when nobody could give it more */
-    bool is_told;   /* what it leaves on disk is told */
+    bool is_probed;  /* when nobody could give it more */
+    bool is_told;    /* what it leaves on disk is told */
     int64_t until_ns;
     _Atomic size_t open; /* tasks under way */
     _Atomic bool is_busy;
@@ -80,8 +80,9 @@ struct reloads {
     struct retiring *retiring;
     struct garbage *garbage;
     struct flush_task *flush;
+    size_t flush_count;
     _Atomic size_t flush_open;
-    int flush_phase; /* 0: none */
+    int flush_phase;         /* 0: none */
     struct stream **orphans; /* of stages that are not in the file any more */
     size_t orphan_count, orphan_cap;
 };

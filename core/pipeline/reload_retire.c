@@ -53,8 +53,8 @@ static void on_synced(void *user, weir_status status, const struct journal_unit 
 static void flush_workers(struct reloads *r)
 {
     struct pipeline *p = r->pipeline;
-    atomic_store(&r->flush_open, p->worker_total);
-    for (size_t i = 0; i < p->worker_total; i++) {
+    atomic_store(&r->flush_open, r->flush_count);
+    for (size_t i = 0; i < r->flush_count; i++) {
         struct flush_task *t = &r->flush[i];
         *t = (struct flush_task){{NULL, on_flushed, t}, r};
         if (p->workers[i]->has_thread)
@@ -64,9 +64,11 @@ static void flush_workers(struct reloads *r)
     }
 }
 
+/* A worker that comes later knows nothing of what was before it. */
 static void flush_begin(struct reloads *r)
 {
-    r->flush = mem_new(r->pipeline->worker_total * sizeof *r->flush);
+    r->flush_count = r->pipeline->worker_total;
+    r->flush = mem_new(r->flush_count * sizeof *r->flush);
     r->flush_phase = 1;
     flush_workers(r);
 }

@@ -54,11 +54,11 @@ struct stage {
     _Atomic bool is_ready;
     char status[256]; /* why it is not ready; under the pipeline's lock */
     bool is_started;
-    bool is_outgoing; /* another takes its place, or none */
+    bool is_outgoing;                 /* another takes its place, or none */
     struct generation *generation;    /* that it was made in: its state and texts live there */
     const struct plan_stage *made_of; /* in that generation */
     void *pristine;                   /* of a source: its state before start */
-    int exit_code; /* why start failed, if not 78 */
+    int exit_code;                    /* why start failed, if not 78 */
     struct ending *endings;
     weir_service **offers; /* the tables that others call, one per row of the component */
     size_t offer_count;

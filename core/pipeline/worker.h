@@ -50,8 +50,8 @@ struct worker {
     _Atomic bool is_pause_posted;
     bool is_paused, is_parked; /* under the pipeline's pause lock; parked: between two rounds */
     _Atomic bool is_to_park;   /* in the next pause, also if a callback takes long */
-    bool is_spare;          /* a thread of its own that no stage has now */
-    _Atomic bool in_plugin; /* of a thread of its own: a callback runs, and may for long */
+    bool is_spare;             /* a thread of its own that no stage has now */
+    _Atomic bool in_plugin;    /* of a thread of its own: a callback runs, and may for long */
     unsigned plugin_depth;
 
     struct lane *lanes_due, **lanes_due_end; /* to be pulled or ticked */
