@@ -66,6 +66,19 @@ static void readyz(struct admin *a, struct http_request *r)
     answer(r, is_ready ? 200 : 503, NULL, &text);
 }
 
+/* Who sends events asks this: they are kept as long as the disk takes them, also for sinks that fail. */
+static void health(struct admin *a, struct http_request *r)
+{
+    struct buf why = {0}, text = {0};
+    bool is_ready = pipeline_is_ready(a->pipeline, &why);
+    bool is_accepting = pipeline_is_accepting(a->pipeline);
+    const char *status = is_ready ? "ok" : is_accepting ? "degraded" : "not ready";
+    buf_print(&text, "{\"status\":\"%s\",\"not_ready\":[%.*s]}\n", status, (int)why.len,
+              why.ptr ? why.ptr : "");
+    buf_fini(&why);
+    answer(r, is_accepting ? 200 : 503, NULL, &text);
+}
+
 static void metrics(struct admin *a, struct http_request *r)
 {
     struct buf text = {0};
@@ -418,7 +431,7 @@ static const struct admin_route routes[] = {
     {"POST /reload", reload},
     {"GET /livez", livez},
     {"GET /readyz", readyz},
-    {"GET /health", readyz},
+    {"GET /health", health},
     {"GET /metrics", metrics},
     {"GET /ledger", ledger},
     {"GET /audit", audit},

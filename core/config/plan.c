@@ -12,18 +12,20 @@ enum { HASH_CHUNK = 64 * 1024 };
 
 const char *const plan_sections[] = {"sources", "transforms", "sinks", NULL};
 const char *const plan_role_names[] = {"source", "transform", "sink"};
-const char *const plan_core_keys[] = {"plugin",      "inputs",      "buffer", "batch",
-                                      "retry",       "concurrency", "rate",   "result",
-                                      "dead_letter", "on_failure",  NULL};
+const char *const plan_core_keys[] = {"plugin",      "inputs",      "buffer",  "batch",
+                                      "retry",       "concurrency", "rate",    "result",
+                                      "dead_letter", "on_failure",  "breaker", NULL};
 
-/* A source only has its result; a buffer is what a sink reads from. */
+/* A source only has its result; a buffer is what a sink reads from, and it has the breaker. */
 bool plan_key_fits(enum role role, const char *key)
 {
     if (strcmp(key, "plugin") == 0)
         return true;
     if (strcmp(key, "result") == 0)
         return role == ROLE_SOURCE;
-    return role == ROLE_SINK || (role == ROLE_TRANSFORM && strcmp(key, "buffer") != 0);
+    if (strcmp(key, "buffer") == 0 || strcmp(key, "breaker") == 0)
+        return role == ROLE_SINK;
+    return role != ROLE_SOURCE;
 }
 
 static size_t count_role(const struct plan *p, enum role role)

@@ -24,12 +24,19 @@ struct plan_retry {
     int64_t max_attempts;
     weir_duration max_age, backoff, backoff_max;
 };
-struct plan_delivery {               /* the blocks that the core gives every transform and sink */
-    weir_block buffer, batch, retry; /* never NULL after plan_new: presets */
-    int64_t concurrency;             /* batches under way at once; 0: the stage's own choice */
-    double rate;                     /* events per second; 0: no limit */
-    const char *dead_letter;         /* name of the stream; preset "dead-letters" */
-    int on_failure;                  /* dead_letter|block|drop */
+struct plan_breaker {
+    bool enabled;
+    int64_t failures;
+    double share;
+    weir_duration window, probe_after, probe_max;
+    int64_t successes;
+};
+struct plan_delivery { /* the blocks that the core gives every transform and sink */
+    weir_block buffer, batch, retry, breaker; /* never NULL after plan_new: presets */
+    int64_t concurrency;     /* batches under way at once; 0: the stage's own choice */
+    double rate;             /* events per second; 0: no limit */
+    const char *dead_letter; /* name of the stream; preset "dead-letters" */
+    int on_failure;          /* dead_letter|block|drop */
 };
 
 struct plan_stage;

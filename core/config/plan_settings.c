@@ -79,6 +79,24 @@ static const weir_option retry_options[] = {
                 .help = "where the doubling ends"),
     {0}};
 
+static const weir_option breaker_options[] = {
+    WEIR_OPTION(struct plan_breaker, enabled, .preset = "true",
+                .help = "leave a sink alone while all that it is sent fails"),
+    WEIR_OPTION(struct plan_breaker, failures, .preset = "10", .min = 0, .max = 1000000,
+                .help = "batches that fail in a row until it opens; 0 does not count them"),
+    WEIR_OPTION(struct plan_breaker, share, .preset = "0.8", .min = 0, .max = 1,
+                .help = "share of batches that fail, of 20 or more in the window, until it opens; "
+                        "0 does not look at it"),
+    WEIR_OPTION(struct plan_breaker, window, .preset = "10s", .min = 1e6, .max = 3600e9,
+                .help = "of the share"),
+    WEIR_OPTION(struct plan_breaker, probe_after, .preset = "1s", .min = 1e6, .max = 3600e9,
+                .help = "until it is tried with one event; doubles each time that fails"),
+    WEIR_OPTION(struct plan_breaker, probe_max, .preset = "1m", .min = 1e6, .max = 86400e9,
+                .help = "where the doubling ends"),
+    WEIR_OPTION(struct plan_breaker, successes, .preset = "2", .min = 1, .max = 1000,
+                .help = "single events that have to be taken until it closes"),
+    {0}};
+
 const weir_option plan_delivery_options[] = {
     WEIR_OPTION(struct plan_delivery, buffer, WEIR_ITEMS(struct plan_buffer, buffer_options),
                 .preset = "{}", .help = "where events wait for a sink"),
@@ -86,6 +104,8 @@ const weir_option plan_delivery_options[] = {
                 .preset = "{}", .help = "how many events travel together"),
     WEIR_OPTION(struct plan_delivery, retry, WEIR_ITEMS(struct plan_retry, retry_options),
                 .preset = "{}", .help = "how a failure that may pass is tried again"),
+    WEIR_OPTION(struct plan_delivery, breaker, WEIR_ITEMS(struct plan_breaker, breaker_options),
+                .preset = "{}", .help = "when a sink that fails is left alone"),
     WEIR_OPTION(struct plan_delivery, concurrency, .preset = "0", .min = 0, .max = 10000,
                 .help = "batches under way at once; 0 is the stage's own choice"),
     WEIR_OPTION(struct plan_delivery, rate, .preset = "0", .min = 0, .max = 1e9,

@@ -149,6 +149,14 @@ static void limit_attempts(struct plan_stage *s, struct node *own)
         retry.out->max_attempts = PLAN_TRANSFORM_ATTEMPTS;
 }
 
+static void check_breaker(struct plan_work *w, const struct plan_stage *s)
+{
+    const struct plan_breaker *b = s->delivery.breaker.item;
+    if (b && b->probe_after.ns > b->probe_max.ns)
+        diag_add(w->d, DIAG_ERROR, places_find(s->places, &b->probe_after), NULL,
+                 "probe_after is longer than probe_max");
+}
+
 static void fill_delivery(struct plan_work *w, struct plan_stage *s)
 {
     static const char *const any[] = {"*", NULL};
@@ -159,6 +167,7 @@ static void fill_delivery(struct plan_work *w, struct plan_stage *s)
     if (retry && node_get(own, "backoff") && retry->backoff.ns > retry->backoff_max.ns)
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &retry->backoff), NULL,
                  "backoff is longer than backoff_max");
+    check_breaker(w, s);
     limit_attempts(s, own);
     if (s->delivery.dead_letter && !is_name(s->delivery.dead_letter))
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &s->delivery.dead_letter),

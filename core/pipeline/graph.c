@@ -38,6 +38,12 @@ static void stage_figures(struct pipeline *p, struct stage *s)
     m->ready = figure(p, WEIR_GAUGE, "weir_stage_ready", "1: works; 0: see /readyz.", n);
     m->seconds = figure(p, WEIR_HISTOGRAM, "weir_stage_seconds",
                         "Of a source: until settled; of a sink: of one delivery.", n);
+    if (s->role != ROLE_SINK)
+        return;
+    m->breaker = figure(p, WEIR_GAUGE, "weir_stage_breaker_state",
+                        "0: closed; 1: half-open; 2: open, the sink is left alone.", n);
+    m->breaker_opened = figure(p, WEIR_COUNTER, "weir_stage_breaker_opened_total",
+                               "How often the breaker opened.", n);
 }
 
 static struct worker *find_spare(const struct pipeline *p)

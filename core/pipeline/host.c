@@ -626,6 +626,14 @@ static void host_timer(const weir_host *h, uint32_t id, weir_duration after)
         loop_timer_set(l->worker->loop, &t->timer, counted_from_now(l->worker->loop, after.ns));
 }
 
+static void host_hold(const weir_host *h, weir_duration after)
+{
+    struct lane *l = lane_of(h);
+    require_callback(l, "hold");
+    if (l->stage->inlet)
+        inlet_pause(l->stage->inlet, after.ns);
+}
+
 const weir_host host_table = {
     .size = sizeof(weir_host),
     .abi = WEIR_ABI_MAJOR << 16,
@@ -657,4 +665,5 @@ const weir_host host_table = {
     .bind = host_bind,
     .watch = host_watch,
     .timer = host_timer,
+    .hold = host_hold,
 };

@@ -62,6 +62,8 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
     in->task.fn = inlet_on_task;
     in->retry_timer.fn = inlet_on_retry;
     in->batch_timer.fn = in->rate_timer.fn = in->read_timer.fn = on_deliver_timer;
+    in->pause_timer = (struct loop_timer){.fn = on_deliver_timer, .user = in};
+    breaker_init(&in->breaker, s->plan->delivery.breaker.item);
     in->redo_timer.fn = inlet_on_redo;
     in->task.user = in->retry_timer.user = in->batch_timer.user = in->rate_timer.user = in;
     in->redo_timer.user = in->read_timer.user = in;
@@ -154,6 +156,7 @@ void inlet_free(struct inlet *in)
     loop_timer_cancel(in->worker->loop, &in->rate_timer);
     loop_timer_cancel(in->worker->loop, &in->redo_timer);
     loop_timer_cancel(in->worker->loop, &in->read_timer);
+    loop_timer_cancel(in->worker->loop, &in->pause_timer);
     mem_free(in->redo);
     ring_fini(&in->arrivals);
     ring_fini(&in->ready);
@@ -243,7 +246,8 @@ bool inlet_is_idle(struct inlet *in)
     (void)pthread_mutex_lock(&in->lock);
     bool is_idle = !in->arrivals.count && !in->is_spilled;
     (void)pthread_mutex_unlock(&in->lock);
-    return is_idle && !atomic_load(&in->ring_count) && !atomic_load(&in->flying);
+    is_idle = is_idle && !atomic_load(&in->ring_count);
+    return (is_idle || atomic_load(&in->is_paused)) && !atomic_load(&in->flying);
 }
 
 void inlet_take(struct inlet *in)

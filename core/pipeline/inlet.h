@@ -56,6 +56,8 @@ bool inlet_is_quiet(const struct inlet *in); /* on its worker: nothing refers to
 bool inlet_is_of(const struct inlet *in, const struct stage *s); /* the latest that it serves */
 struct inlet *inlet_ref(struct inlet *in); /* main thread; inlet_free is the other half */
 
+/* Any thread: the stage asks to be left alone, as with Retry-After; at most an hour. */
+void inlet_pause(struct inlet *in, int64_t after_ns);
 void inlet_abandon(struct inlet *in); /* the runner stops: branches that only memory holds fail */
 bool inlet_is_full(const struct inlet *in);  /* any thread: pause those that feed it */
 bool inlet_is_idle(struct inlet *in);        /* nothing under way or ready; retries may wait */

@@ -61,7 +61,7 @@ static void entry_delivered(struct inlet *in, const struct flight *f, struct ent
     slot_release(e->slot, SLOT_DELIVERED);
 }
 
-static size_t judge_flight(struct inlet *in, struct flight *f)
+static size_t judge_flight(struct inlet *in, struct flight *f, struct inlet_tally *t)
 {
     size_t delivered = 0;
     bool is_traced = in->stage->pipeline->trace != NULL;
@@ -79,8 +79,14 @@ static size_t judge_flight(struct inlet *in, struct flight *f)
         }
         if (f->is_direct)
             block_ref(e->ev->block);
+        t->done += s == WEIR_E_REJECT;
+        t->failed += s == WEIR_E_RETRY;
+        t->misconfigured += s == WEIR_E_CONFIG || s == WEIR_E_FATAL;
+        if (s != WEIR_E_REJECT)
+            t->why = m ? m->why : f->why;
         (void)inlet_judge(in, e, s, m ? m->why : f->why);
     }
+    t->done += delivered;
     if (f->is_direct) {
         atomic_fetch_sub_explicit(&in->in_memory, delivered, memory_order_relaxed);
         worker_count(in->worker, LEDGER_DELIVERED, (int64_t)delivered);
@@ -96,12 +102,12 @@ static void flight_end(struct flight *f)
         inlet_flight_free(f);
         return;
     }
-    size_t delivered = judge_flight(in, f);
+    struct inlet_tally tally = {0};
+    size_t delivered = judge_flight(in, f, &tally);
+    int64_t now = clock_mono(in->stage->pipeline->clock);
     metric_add(in->stage->m.delivered, delivered);
-    if (delivered && !atomic_load_explicit(&in->stage->is_ready, memory_order_relaxed))
-        stage_set_ready(in->stage, true, NULL);
-    metric_observe(in->stage->m.seconds,
-                   (double)(clock_mono(in->stage->pipeline->clock) - f->begun_ns) / 1e9);
+    metric_observe(in->stage->m.seconds, (double)(now - f->begun_ns) / 1e9);
+    inlet_note(in, &tally, now);
     inlet_ack_flush(in);
     inlet_flight_free(f);
     worker_again(in->worker);
@@ -137,7 +143,8 @@ void inlet_done(struct inlet *in, struct batch *b, weir_status s, const char *wh
     if (worker_current() == in->worker) {
         bool is_nested = in->is_delivering;
         flight_end(f);
-        if (!is_nested && (atomic_load(&in->ring_count) || atomic_load(&in->is_spilled))) {
+        if (!is_nested && (atomic_load(&in->ring_count) || atomic_load(&in->is_spilled) ||
+                           in->breaker.state != BREAKER_CLOSED)) {
             (void)pthread_mutex_lock(&in->lock);
             inlet_post(in);
             (void)pthread_mutex_unlock(&in->lock);
@@ -201,8 +208,10 @@ static bool can_send_direct(const struct inlet *in, const struct worker *w, cons
 {
     return w == in->worker && in->is_started && !in->is_delivering && !atomic_load(&in->is_held) &&
            !atomic_load_explicit(&in->ring_count, memory_order_relaxed) &&
-           in->flights < in->flights_max && 2 * in->retry_count < inlet_ring_limit(in) &&
-           !in->batch->max_wait.ns && in->stage->plan->delivery.rate <= 0 && fits(in, b);
+           in->flights < in->flights_max && in->breaker.state == BREAKER_CLOSED &&
+           !atomic_load_explicit(&in->hold_ns, memory_order_relaxed) &&
+           2 * in->retry_count < inlet_ring_limit(in) && !in->batch->max_wait.ns &&
+           in->stage->plan->delivery.rate <= 0 && fits(in, b);
 }
 
 bool inlet_deliver_direct(struct inlet *in, struct worker *w, struct batch *take)
@@ -276,10 +285,12 @@ void inlet_deliver(struct inlet *in)
         return;
     in->is_delivering = true;
     inlet_trim(in);
-    while (in->flights < in->flights_max && inlet_has_retry_room(in) &&
-           !atomic_load(&in->is_held)) {
+    while (in->flights < in->flights_max && !atomic_load(&in->is_held) && inlet_may_send(in) &&
+           (inlet_has_retry_room(in) || inlet_is_probing(in))) {
         if (!in->ready.count)
             inlet_read_backlog(in);
+        if (!in->ready.count && inlet_is_probing(in))
+            inlet_retry_first(in);
         if (!in->ready.count)
             break;
         if (in->stage->role == ROLE_TRANSFORM) {
@@ -291,7 +302,8 @@ void inlet_deliver(struct inlet *in)
         }
         if (waits_for_more(in))
             break;
-        size_t n = inlet_rate_room(in, (size_t)in->batch->max_events);
+        size_t n = inlet_is_probing(in) ? 1 : (size_t)in->batch->max_events;
+        n = inlet_rate_room(in, n);
         if (!n)
             break;
         struct flight *f = flight_new(in);

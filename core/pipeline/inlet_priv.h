@@ -1,6 +1,7 @@
 /* pipeline/inlet_priv.h: what the files of the inlet share. */
 #pragma once
 #include "pipeline/batch.h"
+#include "pipeline/breaker.h"
 #include "pipeline/inlet.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/slot.h"
@@ -56,18 +57,20 @@ struct inlet {
     const struct plan_retry *retry;
     bool is_durable;
     bool is_started;
+    bool is_delivering;
     struct stream *stream;
 
     pthread_mutex_t lock; /* of arrivals and spilling */
     struct ring arrivals;
     bool is_posted;
     _Atomic bool is_spilled;
-    uint64_t spill_from;  /* from here on events are on disk only */
-    uint64_t arrived;     /* what the stream has from here on has not arrived here yet */
-    bool is_abandoned;    /* the runner stops: nothing is taken any more */
-    bool is_released;     /* its stage is not in the file any more: what is on disk stays there */
-    _Atomic bool is_held; /* nothing is sent: another thread will take it over */
-    size_t users;         /* stages that refer to it; main thread */
+    uint64_t spill_from;    /* from here on events are on disk only */
+    uint64_t arrived;       /* what the stream has from here on has not arrived here yet */
+    bool is_abandoned;      /* the runner stops: nothing is taken any more */
+    bool is_released;       /* its stage is not in the file any more: what is on disk stays there */
+    _Atomic bool is_paused; /* what is ready waits for the breaker, or for hold_ns */
+    _Atomic bool is_held;   /* nothing is sent: another thread will take it over */
+    size_t users;           /* stages that refer to it; main thread */
     struct watcher *watchers; /* ascending by sequence */
     size_t watcher_count, watcher_cap, watcher_head;
     struct loop_task task;
@@ -76,7 +79,9 @@ struct inlet {
     struct entry *retries; /* a heap by due_ns */
     size_t retry_count, retry_cap;
     size_t retry_bytes;
-    struct loop_timer retry_timer, batch_timer, rate_timer, read_timer;
+    struct loop_timer retry_timer, batch_timer, rate_timer, read_timer, pause_timer;
+    struct breaker breaker;  /* sink */
+    _Atomic int64_t hold_ns; /* the stage asked to be left alone until then, monotonic; 0: no */
     struct reader *reader;
     uint64_t backlog_end; /* transform: what an earlier run left ends before it */
     uint64_t *redo;       /* transform: records to be done again */
@@ -86,7 +91,6 @@ struct inlet {
     size_t flights, flights_max;
     double rate_tokens;
     int64_t rate_ns, trim_after_ns;
-    bool is_delivering;
     int64_t ack_first, ack_count;
     int ack_column; /* of the ledger: how they ended */
     uint32_t counter;
@@ -108,6 +112,20 @@ void inlet_post(struct inlet *in); /* under the lock: its worker is to take what
 void inlet_on_task(struct loop_task *t);
 void inlet_on_redo(struct loop_timer *t);
 void inlet_read_backlog(struct inlet *in); /* what is on disk alone, if nothing else waits */
+/* inlet_pause.c: sinks that are left alone for a while. */
+/* May it be given something now? Else it is looked at again when the time has come. */
+bool inlet_may_send(struct inlet *in);
+static inline bool inlet_is_probing(const struct inlet *in)
+{
+    return in->breaker.state == BREAKER_HALF_OPEN;
+}
+void inlet_pause_over(struct inlet *in); /* another instance: nothing is known against it */
+/* A batch ended: so many events were taken or refused, failed, and await the user. */
+struct inlet_tally {
+    size_t done, failed, misconfigured;
+    const char *why; /* of the last that was not refused */
+};
+void inlet_note(struct inlet *in, const struct inlet_tally *t, int64_t now);
 /* inlet_deliver.c */
 void inlet_deliver(struct inlet *in);
 /* Straight from a worker's batch to the sink, when nothing waits before it; false: it has to wait. */
@@ -128,3 +146,6 @@ bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *w
 void inlet_retry_fini(struct inlet *in);
 void inlet_retry_let_go(struct inlet *in); /* those that are on disk */
 void inlet_on_retry(struct loop_timer *t);
+void inlet_retry_wait(struct inlet *in);  /* the breaker opened: none that failed before is ready */
+void inlet_retry_again(struct inlet *in); /* it closed: all may be tried again */
+void inlet_retry_first(struct inlet *in); /* the one that is due first is ready now */

@@ -11,6 +11,8 @@
 #include "pipeline/park.h"
 #include "pipeline/trace.h"
 
+enum { LOOK_AGAIN_NS = 50 * 1000 * 1000 };
+
 static void heap_swap(struct inlet *in, size_t a, size_t b)
 {
     struct entry e = in->retries[a];
@@ -88,20 +90,16 @@ static void arm(struct inlet *in)
     loop_timer_set(in->worker->loop, &in->retry_timer, after > 0 ? after : 0);
 }
 
-void inlet_on_retry(struct loop_timer *t)
+void inlet_retry_first(struct inlet *in)
 {
-    struct inlet *in = t->user;
-    int64_t now = clock_mono(in->stage->pipeline->clock);
-    while (in->retry_count && in->retries[0].due_ns <= now) {
-        struct entry e = heap_pop(in);
-        if (in->stage->role == ROLE_TRANSFORM)
-            e.slot = e.ev->slot;
-        ring_push(&in->ready, &e);
-        atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
-    }
-    arm(in);
-    inlet_deliver(in);
+    if (!in->retry_count)
+        return;
+    struct entry e = heap_pop(in);
+    if (in->stage->role == ROLE_TRANSFORM)
+        e.slot = e.ev->slot;
+    ring_push(&in->ready, &e);
+    atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
 }
 
 /* Full jitter: anywhere between nothing and the exponential bound, so that retries do not align. */
@@ -129,6 +127,9 @@ static bool retry_later(struct inlet *in, struct entry *e, weir_status s)
     int64_t wait =
         s == WEIR_E_RETRY ? backoff_ns(in->retry, e->attempts) : in->retry->backoff_max.ns;
     e->due_ns = clock_mono(in->stage->pipeline->clock) + wait;
+    int64_t hold = atomic_load_explicit(&in->hold_ns, memory_order_relaxed);
+    if (e->due_ns < hold)
+        e->due_ns = hold;
     if (in->is_abandoned || (in->is_released && e->sequence != NO_SEQUENCE)) {
         inlet_entry_abandon(in, e);
         return false;
@@ -147,6 +148,21 @@ static void drop(struct inlet *in, struct entry *e, const char *why)
     inlet_entry_end(in, e, SLOT_FILTERED);
 }
 
+static void give_up(struct inlet *in, struct entry *e, const char *why)
+{
+    if (in->stage->plan->delivery.on_failure == FAILURE_DROP)
+        drop(in, e, why);
+    else
+        dead_letter(in, e, why);
+}
+
+/* The breaker of a sink that is left alone has told why. */
+static void tell_misconfigured(struct inlet *in, const char *why)
+{
+    if (in->breaker.state == BREAKER_CLOSED)
+        stage_set_ready(in->stage, false, why);
+}
+
 /* CONFIG and FATAL are the user's to mend: the data is kept, the stage is not ready, and now and then
  * it is tried whether it works again. */
 bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why)
@@ -160,19 +176,78 @@ bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *w
         e->first_ns = now;
     metric_add(in->stage->m.errors, 1);
     if (s == WEIR_E_CONFIG || s == WEIR_E_FATAL)
-        stage_set_ready(in->stage, false, why);
+        tell_misconfigured(in, why);
     if (s != WEIR_E_REJECT && (s != WEIR_E_RETRY || !is_exhausted(in, e, now))) {
         trace_add(in->worker, in->stage, e->ev, TRACE_RETRY, why);
         return retry_later(in, e, s);
     }
-    if (in->stage->plan->delivery.on_failure == FAILURE_DROP) {
-        drop(in, e, why);
-        return false;
-    }
     if (s == WEIR_E_REJECT && in->stage->plan->delivery.on_failure == FAILURE_BLOCK)
         return retry_later(in, e, WEIR_E_CONFIG);
-    dead_letter(in, e, why);
+    give_up(in, e, why);
     return false;
+}
+
+static void give_up_waiting(struct inlet *in, struct entry *e)
+{
+    char why[sizeof in->stage->status];
+    (void)pthread_mutex_lock(&in->stage->pipeline->lock);
+    memcpy(why, in->stage->status, sizeof why);
+    (void)pthread_mutex_unlock(&in->stage->pipeline->lock);
+    give_up(in, e, *why ? why : "all that the sink was sent failed");
+}
+
+/* A sink that is left alone: what failed is given up at its age, or waits until it is tried. */
+static void wait_on(struct inlet *in, struct entry *e, int64_t now)
+{
+    int64_t wall = worker_now(in->worker), left = e->first_ns + in->retry->max_age.ns - wall;
+    if (e->error == WEIR_E_RETRY && is_exhausted(in, e, wall)) {
+        give_up_waiting(in, e);
+        return;
+    }
+    e->due_ns = in->breaker.probe_ns > now ? in->breaker.probe_ns : now + LOOK_AGAIN_NS;
+    if (e->error == WEIR_E_RETRY && in->retry->max_age.ns && e->due_ns > now + left)
+        e->due_ns = now + (left > 0 ? left : 1);
+    heap_push(in, e);
+}
+
+void inlet_retry_wait(struct inlet *in)
+{
+    int64_t now = clock_mono(in->stage->pipeline->clock);
+    for (size_t n = in->ready.count; n; n--) {
+        struct entry e = ring_pop(&in->ready);
+        if (!e.attempts) {
+            ring_push(&in->ready, &e);
+            continue;
+        }
+        atomic_fetch_sub_explicit(&in->ring_count, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
+        wait_on(in, &e, now);
+    }
+    arm(in);
+}
+
+void inlet_retry_again(struct inlet *in)
+{
+    size_t n = in->retry_count;
+    while (n--)
+        in->retries[n].due_ns = 0; /* still a heap */
+    arm(in);
+}
+
+void inlet_on_retry(struct loop_timer *t)
+{
+    struct inlet *in = t->user;
+    int64_t now = clock_mono(in->stage->pipeline->clock);
+    while (in->retry_count && in->retries[0].due_ns <= now) {
+        if (in->breaker.state == BREAKER_CLOSED) {
+            inlet_retry_first(in);
+            continue;
+        }
+        struct entry e = heap_pop(in);
+        wait_on(in, &e, now);
+    }
+    arm(in);
+    inlet_deliver(in);
 }
 
 struct failing { /* on its way to the inlet's worker */

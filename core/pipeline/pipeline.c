@@ -635,6 +635,13 @@ bool pipeline_is_ready(struct pipeline *p, struct buf *why)
     return why->len == 0;
 }
 
+bool pipeline_is_accepting(struct pipeline *p)
+{
+    struct journal_health h;
+    journal_health(p->journal, &h);
+    return !h.is_failed && !h.is_full && !atomic_load(&p->is_draining);
+}
+
 /* ---- check ---- */
 
 static void check_where(struct plan *plan, const struct service_tables *t,

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "net/http_server.h"
+#include "net/retry_after.h"
 #include "pipeline/inlet.h"
 #include "pipeline/services.h"
 #include "pipeline/slot.h"
@@ -353,9 +354,12 @@ struct fetch {
 
 static weir_status judge_status(const weir_http_reply *r)
 {
-    if (r->error || r->status == 408 || r->status == 429 || r->status >= 500)
+    int s = r->status;
+    if (r->error || s == 408 || s == 425 || s == 429 || s >= 500)
         return WEIR_E_RETRY;
-    return r->status >= 200 && r->status < 300 ? WEIR_OK : WEIR_E_REJECT;
+    if (s == 401 || s == 403 || s == 407)
+        return WEIR_E_CONFIG;
+    return s >= 200 && s < 300 ? WEIR_OK : WEIR_E_REJECT;
 }
 
 static void say_why(struct lane *l, const weir_http_reply *r)
@@ -375,6 +379,9 @@ static void fetch_done(void *user, const struct http_fetch_result *result)
     struct lane *l = f->lane;
     weir_http_reply reply = {result->status, NULL, result->headers, result->error};
     bool has_out = l->stage->role != ROLE_SINK;
+    if (l->stage->inlet && (result->status == 429 || result->status == 503))
+        inlet_pause(l->stage->inlet,
+                    retry_after_ns(result->headers, clock_wall(l->stage->pipeline->clock)));
     reply.body = payload_copy(&l->stage->pipeline->budget, result->body.ptr, result->body.len);
     struct batch *out = has_out ? lane_birth_begin(l) : NULL;
     weir_status s = WEIR_E_RETRY;

@@ -27,7 +27,7 @@ struct port {
 
 struct stage_metrics {
     weir_metric *in, *out, *delivered, *filtered, *dead_lettered, *dropped, *retries, *errors;
-    weir_metric *in_flight, *ready, *seconds;
+    weir_metric *in_flight, *ready, *seconds, *breaker, *breaker_opened;
 };
 
 struct stage {

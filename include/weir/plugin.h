@@ -213,6 +213,10 @@ struct weir_host {
 
     weir_status (*watch)(const weir_host *h, int fd, int read_write); /* 0 forgets; stop forgets all */
     void (*timer)(const weir_host *h, uint32_t id, weir_duration after); /* once, not earlier; negative cancels */
+
+    /* Sink, transform: the other side asks for a pause (Retry-After). A sink is given nothing before then,
+     * a transform nothing again that failed; at most an hour. Done already for replies of the HTTP client. */
+    void (*hold)(const weir_host *h, weir_duration after);
 };
 
 /* ---- what a plugin offers -------------------------------------------------------------------- */

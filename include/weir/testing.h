@@ -157,6 +157,7 @@ typedef struct weir_test {
     struct weir_test_post *posts, **posts_end;
     bool is_woken;
     struct weir_test_timer timers[64];
+    weir_duration hold;
     struct weir_test_watch watches[64];
     size_t watch_count;
     struct weir_test_batch *next_in; /* being filled by weir_test_event */
@@ -1405,6 +1406,17 @@ WEIR_TEST_FN void weir_test_timer_set(const weir_host *h, uint32_t id, weir_dura
         *slot = (struct weir_test_timer){true, id, t->now_ns + after.ns};
 }
 
+WEIR_TEST_FN void weir_test_hold_set(const weir_host *h, weir_duration after)
+{
+    weir_test_of(h)->hold = after;
+}
+
+/* What the plugin last asked for with hold(). */
+WEIR_TEST_FN weir_duration weir_test_hold(const weir_test *t)
+{
+    return t->hold;
+}
+
 /* ---- callbacks ------------------------------------------------------------------------------------------- */
 
 WEIR_TEST_FN void weir_test_enter(weir_test *t)
@@ -1492,6 +1504,7 @@ WEIR_TEST_FN void weir_test_host_init(weir_test *t)
         .bind = weir_test_bind,
         .watch = weir_test_watch_fd,
         .timer = weir_test_timer_set,
+        .hold = weir_test_hold_set,
     };
     t->json = (weir_jsons){
         .base = {.size = sizeof(weir_jsons), .id = "weir.json/1", .owner = &t->host},

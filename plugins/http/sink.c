@@ -44,9 +44,9 @@ static weir_status class_of(const weir_http_reply *reply)
     int status = reply->status;
     if (!reply->error && status >= 200 && status < 300)
         return WEIR_OK;
-    if (reply->error || status == 408 || status == 429 || status >= 500)
+    if (reply->error || status == 408 || status == 425 || status == 429 || status >= 500)
         return WEIR_E_RETRY;
-    return status == 401 || status == 403 ? WEIR_E_CONFIG : WEIR_E_REJECT;
+    return status == 401 || status == 403 || status == 407 ? WEIR_E_CONFIG : WEIR_E_REJECT;
 }
 
 /* The URL without what may be secret: user and password, and the query. */
@@ -262,8 +262,10 @@ static const weir_option options[] = {
     WEIR_OPTION(struct sink, headers, .help = "Further headers, by name."),
     WEIR_OPTION(struct sink, token, .help = "Sent as a bearer token."),
     WEIR_OPTION(struct sink, timeout, .preset = "10s", .min = 1e6, .max = 3600e9,
-                .help = "How long an answer may take. 2xx is delivered; none, 408, 429 and 5xx are "
-                        "tried again; others are dead letters."),
+                .help =
+                    "How long an answer may take. 2xx is delivered; none, 408, 425, 429 and 5xx "
+                    "are tried again, not before Retry-After; 401, 403 and 407 pause the sink "
+                    "until they are mended; others are dead letters."),
     {0},
 };
 

@@ -261,8 +261,8 @@ class Runner:
 
 
 class Stub:
-    """An HTTP server to deliver to. `answers` holds statuses in turn (the last stays); "hang" never
-    answers, "close" hangs up. `requests` is what came: (path, headers, body)."""
+    """An HTTP server to deliver to. `answers` holds statuses in turn (the last stays), or (status, header
+    lines); "hang" never answers, "close" hangs up. `requests` is what came: (path, headers, body)."""
 
     def __init__(self, *answers):
         self.answers, self.requests = list(answers) or [200], []
@@ -302,7 +302,8 @@ class Stub:
             return False
         if answer == "close":
             return False
-        f.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nok" % answer)
+        status, more = answer if isinstance(answer, tuple) else (answer, "")
+        f.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n%s\r\nok" % (status, more.encode()))
         f.flush()
         return True
 

@@ -95,6 +95,36 @@ class Sinks(Case):
         r.wait_settled(delivered=1)
         r.stop()
 
+    def test_receiver_that_lets_nobody_in(self):
+        """401 pauses the sink and keeps the data; it goes on by itself."""
+        stub = self.stub(401)
+        r = self.start(self.hook(stub, ", retry: { max_attempts: 1, max_age: 1ms }, breaker: { probe_after: 5ms, probe_max: 10ms }"))
+        for n in range(20):
+            self.post(r, {"n": n})
+        wait_for(lambda: r.get("/readyz").status == 503, "not ready")
+        self.assertIn("answered 401", r.get("/readyz").text)
+        health = r.get("/health")
+        self.assertEqual((health.status, health.json["status"]), (200, "degraded"))
+        self.assertEqual(r.metrics()['weir_stage_breaker_opened_total{stage="hook"}'], 1)
+        stub.answers[:] = [200]
+        r.wait_settled(delivered=20, dead_lettered=0)
+        wait_for(lambda: r.get("/readyz").status == 200, "ready again")
+        self.assertEqual(r.stop().count("does not work"), 1)
+
+    def test_receiver_that_asks_for_time(self):
+        """Retry-After holds all of the sink back, not the one event."""
+        stub = self.stub((503, "Retry-After: 1\r\n"), 200)
+        r = self.start(self.hook(stub, ", retry: { " + QUICK + " }"))
+        begun = time.monotonic()
+        self.post(r, {"n": 1})
+        self.bodies(stub, 1)
+        for n in range(2, 5):
+            self.post(r, {"n": n})
+        self.bodies(stub, 5)
+        self.assertGreaterEqual(time.monotonic() - begun, 0.95)
+        r.wait_settled(delivered=4)
+        r.stop()
+
     # ---- isolation ----
 
     def test_dead_sink_stops_nobody(self):
