@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/store.h"
 #include "journal/inspect.h"
+#include "journal/keys.h"
 #include "json/json.h"
 
 struct options {
@@ -79,10 +80,9 @@ static int find(struct job *job, const char *given)
 
 static struct journal *open_journal(const struct job *job, bool is_reader)
 {
-    static const struct stream_kind *const kinds[] = {&queue_kind, NULL};
     struct error e = {0};
     const struct journal_options o = {.path = job->path,
-                                      .kinds = kinds,
+                                      .kinds = journal_kinds,
                                       .lock_note = "weir journal repair",
                                       .is_reader = is_reader};
     struct journal *j = journal_open(&o, &e);

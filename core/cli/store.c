@@ -131,10 +131,9 @@ int store_post(const char *data_dir, const char *target, weir_str body, struct b
 
 static struct journal *open_store(const char *data_dir, bool is_reader, struct error *e)
 {
-    static const struct stream_kind *const kinds[] = {&queue_kind, NULL};
     char *path = mem_format("%s/journal", data_dir);
     const struct journal_options o = {.path = path,
-                                      .kinds = kinds,
+                                      .kinds = journal_kinds,
                                       .lock_note = "weir queue",
                                       .is_reader = is_reader};
     struct journal *j = journal_open(&o, e);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "pipeline/claim.h"
 #include "pipeline/codec.h"
 #include "pipeline/lane.h"
 #include "pipeline/park.h"
@@ -20,6 +21,7 @@ struct item {
     struct inlet *const *inlets;
     size_t inlet_count;
     bool is_handed_on; /* the slot's branch becomes the inlets' */
+    bool is_cover;     /* only says that the slot's branch is safe with the unit */
     struct park *park;
     void (*fn)(void *arg, weir_status s);
     void *arg;
@@ -33,6 +35,7 @@ struct commit {
     struct item *items;
     size_t count, cap;
     weir_status status;
+    bool has_claims;
     int64_t ledger[LEDGER_COLUMNS]; /* what happened in memory and is counted with the unit */
     int64_t tied[LEDGER_ALL];       /* what happens with the unit */
 };
@@ -48,6 +51,7 @@ static struct commit *commit_now(struct worker *w)
         c = MEM_NEW(struct commit);
     c->worker = w;
     c->count = 0;
+    c->has_claims = false;
     memset(c->tied, 0, sizeof c->tied);
     c->unit = journal_begin(w->pipeline->journal);
     w->commit = c;
@@ -88,6 +92,7 @@ void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct 
     item->is_handed_on = ev->slot && !ev->slot->wants_durable;
     item->put = put_event(w, c->unit, inlets, k, ev);
     c->tied[LEDGER_IN_MEMORY] -= (int64_t)k;
+    c->has_claims |= claim_is_on(ev->slot);
     block_ref(ev->block);
     if (unit_bytes(c->unit) > UNIT_BYTES_MAX)
         commit_submit(w);
@@ -105,6 +110,25 @@ void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const
     *item = (struct item){.park = park};
     item->put = put_event(w, c->unit, &inlet, 1, ev);
     c->tied[LEDGER_IN_MEMORY]--;
+    c->has_claims |= claim_is_on(ev->slot);
+}
+
+void commit_cover(struct worker *w, struct slot *slot)
+{
+    if (!claim_is_on(slot))
+        return;
+    struct commit *c = commit_now(w);
+    MEM_PUSH(c->items, c->count, c->cap) = (struct item){.slot = slot, .is_cover = true};
+    c->has_claims = true;
+}
+
+void commit_claims(struct worker *w, struct slot *slot, bool is_kept)
+{
+    if (!w->acks)
+        w->acks = journal_begin(w->pipeline->journal);
+    if (is_kept)
+        claim_note_all(slot, w->acks);
+    claim_end_all(slot, is_kept);
 }
 
 void commit_then(struct worker *w, void (*fn)(void *arg, weir_status s), void *arg)
@@ -126,6 +150,8 @@ void commit_ack(struct worker *w, struct inlet *in, uint64_t first, uint64_t cou
  * for more has a branch in each inlet. */
 static void item_home(struct worker *w, struct item *item, weir_status status)
 {
+    if (item->is_cover)
+        return;
     if (item->fn) {
         item->fn(item->arg, status);
         return;
@@ -153,12 +179,50 @@ static void count_again(struct worker *w, const struct commit *c)
     }
 }
 
+static struct slot *slot_of(const struct item *item)
+{
+    struct slot *s = item->park ? park_event_slot(item->park) : item->slot;
+    return claim_is_on(s) ? s : NULL;
+}
+
+/* A key goes with the unit that holds all branches of its event that are open: with it the event is safe,
+ * and without it it is not. Where they end by several units the key has its own, after them. */
+static void note_claims(struct commit *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        struct slot *s = slot_of(&c->items[i]);
+        if (s)
+            atomic_load(&s->claims)->in_unit++;
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        struct slot *s = slot_of(&c->items[i]);
+        struct weir_claim *first = s ? atomic_load(&s->claims) : NULL;
+        if (!first || !first->in_unit)
+            continue;
+        bool is_failed = atomic_load(&s->flags) & SLOT_FAILED;
+        if (first->in_unit == atomic_load(&s->refs) && !is_failed)
+            claim_note_all(s, c->unit);
+        first->in_unit = 0;
+    }
+}
+
+static void forget_claims(struct commit *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        struct slot *s = slot_of(&c->items[i]);
+        if (s)
+            claim_unnote_all(s);
+    }
+}
+
 static void commit_home(struct loop_task *t)
 {
     struct commit *c = t->user;
     struct worker *w = c->worker;
     if (c->status != WEIR_OK)
         count_again(w, c);
+    if (c->status != WEIR_OK && c->has_claims)
+        forget_claims(c);
     for (size_t i = 0; i < c->count; i++)
         item_home(w, &c->items[i], c->status);
     c->next = w->free_commits;
@@ -222,6 +286,8 @@ void commit_submit(struct worker *w)
         c->task = (struct loop_task){.fn = commit_home, .user = c};
         memcpy(c->ledger, w->ledger, sizeof c->ledger);
         count_into(w, c->unit, c->tied);
+        if (c->has_claims)
+            note_claims(c);
         journal_submit(c->unit, JOURNAL_SYNCED, commit_done, c);
     }
     if (!w->acks && has_counts(w))

@@ -16,6 +16,10 @@ void commit_put_one(struct worker *w, struct inlet *inlet, struct event *ev);
 void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const struct event *ev);
 /* The unit that this round's puts go to, to add to it. */
 struct journal_unit *commit_unit(struct worker *w);
+/* The slot's branch is safe with the unit, by a message or the like: its keys may go with it. */
+void commit_cover(struct worker *w, struct slot *slot);
+/* The slot of a record ended: its keys with the acknowledgement, or given back. */
+void commit_claims(struct worker *w, struct slot *slot, bool is_kept);
 /* fn(arg, status) on this worker once the unit is on disk, or is not. */
 void commit_then(struct worker *w, void (*fn)(void *arg, weir_status s), void *arg);
 /* Acknowledges records of a stage's stream: rides along with the next group. The branches that waited

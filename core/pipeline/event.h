@@ -7,6 +7,7 @@
 
 struct slot;
 struct park;
+struct weir_claim;
 struct block;
 struct worker;
 
@@ -15,6 +16,7 @@ struct event {
     struct slot *slot; /* what its fate is told to; NULL: nobody */
     struct park *park; /* a copy of it is being put on disk while a stage keeps it */
     struct block *block;
+    struct weir_claim *claims; /* of a source's: until it has its slot */
     struct event *next_in_block;
     uint32_t port_count, port_cap;
     uint32_t *ports; /* named by to(); none: port 0 */

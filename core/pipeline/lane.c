@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "pipeline/claim.h"
 #include "pipeline/inlet.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/slot.h"
@@ -138,6 +139,27 @@ bool lane_may_run(struct lane *l)
     return true;
 }
 
+/* Keys were claimed before the event had its slot. */
+static void claims_to_slot(struct event *ev)
+{
+    while (ev->claims) {
+        struct weir_claim *c = ev->claims;
+        ev->claims = c->next;
+        claim_attach(c, ev->slot);
+    }
+}
+
+/* Nothing comes of what a callback added. */
+static void give_back_claims(struct batch *out)
+{
+    for (size_t i = 0; i < out->pub.count; i++)
+        while (out->events[i]->claims) {
+            struct weir_claim *c = out->events[i]->claims;
+            out->events[i]->claims = c->next;
+            claim_release(c);
+        }
+}
+
 /* A ticket for what a callback added; the events' slots are its. */
 static void birth(struct lane *l, struct batch *out)
 {
@@ -153,6 +175,8 @@ static void birth(struct lane *l, struct batch *out)
         s->wants_durable = t->when == WEIR_WHEN_DURABLE;
         s->wants_result = t->when == WEIR_WHEN_RESULT;
         ev->slot = s;
+        if (ev->claims)
+            claims_to_slot(ev);
         if (!ev->pub.time_ns)
             ev->pub.time_ns = t->begun_ns;
         if (is_traced)
@@ -194,6 +218,7 @@ static weir_status pull_once(struct lane *l, size_t *events)
     lane_leave(l);
     l->is_pulling = false;
     if (s < WEIR_OK || !out->pub.count) {
+        give_back_claims(out);
         batch_free(out);
         return s;
     }
@@ -303,6 +328,8 @@ void lane_birth_end(struct lane *l, struct batch *out, weir_status s)
             l->worker->gathering = l;
             worker_again(l->worker);
         }
+    } else {
+        give_back_claims(out);
     }
     batch_free(out);
 }
@@ -315,8 +342,58 @@ void lane_flush(struct lane *l)
         route_batch(l->stage, l->worker, b);
 }
 
+struct recording {         /* keys that have a unit of their own; then the ticket is settled */
+    struct loop_task task; /* first */
+    struct ticket *ticket;
+    weir_status status;
+};
+
+static void recorded_home(struct loop_task *t)
+{
+    struct recording *r = t->user;
+    for (size_t i = 0; i < r->ticket->count; i++)
+        claim_end_all(&r->ticket->slots[i], r->status == WEIR_OK);
+    worker_settle(r->ticket);
+    mem_free(r);
+}
+
+static void recorded(void *user, weir_status s, const struct journal_unit *u)
+{
+    struct recording *r = user;
+    r->status = s;
+    r->task = (struct loop_task){.fn = recorded_home, .user = r};
+    loop_post(r->ticket->lane->worker->loop, &r->task);
+}
+
+/* False: a key is to be on disk before its source is told. */
+static bool end_claims(struct lane *l, struct ticket *t)
+{
+    struct journal_unit *u = NULL;
+    for (size_t i = 0; i < t->count; i++) {
+        struct slot *s = &t->slots[i];
+        bool is_kept = slot_outcome(s) != WEIR_FAILED;
+        if (!claim_is_on(s))
+            continue;
+        if (!is_kept || claim_all_noted(s)) {
+            claim_end_all(s, is_kept);
+            continue;
+        }
+        if (!u)
+            u = journal_begin(l->stage->pipeline->journal);
+        claim_note_all(s, u);
+    }
+    if (!u)
+        return true;
+    struct recording *r = MEM_NEW(struct recording);
+    r->ticket = t;
+    journal_submit(u, JOURNAL_SYNCED, recorded, r);
+    return false;
+}
+
 void lane_settle(struct lane *l, struct ticket *t)
 {
+    if (l->stage->pipeline->windows && !end_claims(l, t))
+        return;
     weir_settlement s;
     size_t n = t->count;
     lane_enter(l, NULL, NULL);

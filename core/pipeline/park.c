@@ -2,6 +2,7 @@
 #include "pipeline/park.h"
 
 #include "base/mem.h"
+#include "pipeline/claim.h"
 #include "pipeline/commit.h"
 #include "pipeline/inlet_priv.h"
 #include "pipeline/lane.h"
@@ -30,6 +31,8 @@ static void record_home(struct loop_task *t)
     if (inlet_is_elsewhere(r->inlet, t))
         return;
     uint32_t flags = atomic_load_explicit(&r->slot.flags, memory_order_acquire);
+    if (claim_is_on(&r->slot))
+        commit_claims(inlet_worker(r->inlet), &r->slot, !(flags & SLOT_FAILED));
     inlet_record_ended(r->inlet, r->sequence, flags & SLOT_FAILED);
     slot_fini(&r->slot);
     mem_free(r);
@@ -102,6 +105,11 @@ void park_abandon(struct event *ev)
 {
     ev->park->is_abandoned = true;
     ev->park = NULL;
+}
+
+struct slot *park_event_slot(const struct park *p)
+{
+    return p->is_over || p->is_abandoned ? NULL : p->ev->slot;
 }
 
 void park_set_sequence(struct park *p, uint64_t sequence)

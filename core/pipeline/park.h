@@ -14,7 +14,8 @@ void park_move(struct event *from, struct event *to);
 void park_then(struct event *ev, struct loop *loop, struct loop_task *task);
 /* The runner stops: the copy answers for the event, once it is on disk. */
 void park_abandon(struct event *ev);
-void park_set_sequence(struct park *p, uint64_t sequence);         /* on the journal's driver */
+struct slot *park_event_slot(const struct park *p);        /* NULL: it is not kept any more */
+void park_set_sequence(struct park *p, uint64_t sequence); /* on the journal's driver */
 void park_synced(struct worker *w, struct park *p, weir_status s); /* on the worker */
 /* A slot for a record of a stage's stream: acknowledged when the last branch ends. */
 struct slot *park_slot(struct inlet *inlet, uint64_t sequence);

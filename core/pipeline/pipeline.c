@@ -60,14 +60,13 @@ static int make_folder(const char *path, struct error *e)
 
 static int open_journal(struct pipeline *p, struct error *e)
 {
-    static const struct stream_kind *const kinds[] = {&queue_kind, NULL};
     char *path = mem_format("%s/journal", p->plan->settings.data_dir);
     char *note = mem_format("admin %s", p->plan->settings.admin);
     const struct journal_options o = {
         .path = path,
         .bytes_max = p->plan->settings.journal_max.bytes,
         .clock = p->clock,
-        .kinds = kinds,
+        .kinds = journal_kinds,
         .lock_note = note,
     };
     p->journal = journal_open(&o, e);
@@ -539,6 +538,7 @@ void pipeline_free(struct pipeline *p)
     for (size_t i = 0; i < p->worker_total; i++)
         worker_free(p->workers[i]);
     mem_free(p->workers);
+    service_window_free(p);
     dead_letters_free(p->dead);
     logstore_close(p->logs);
     trace_close(p->trace);

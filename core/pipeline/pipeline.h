@@ -3,6 +3,7 @@
 #include "base/metrics.h"
 #include "config/plan.h"
 #include "journal/journal.h"
+#include "journal/keys.h"
 #include "journal/logstore.h"
 #include "journal/queue.h"
 #include "pipeline/payload.h"
@@ -56,6 +57,7 @@ struct pipeline {
     struct dead_letters *dead;            /* queues that keep what failed, by name */
     uint32_t counters[LEDGER_ALL];
     _Atomic int64_t ledger[LEDGER_COLUMNS]; /* since the data directory was made */
+    struct weir_window *windows;            /* of keys; a claim may outlive its stage */
     _Atomic int64_t in_memory;              /* branches that only memory holds */
     weir_metric *ledger_metrics[LEDGER_COLUMNS];
     weir_metric *m_in_flight, *m_memory, *m_memory_peak, *m_sync_failures, *m_journal_bytes;

@@ -103,6 +103,7 @@ static weir_status send_batch(const weir_queues *s, weir_queue *q, const weir_ba
         m.parts[0] = (struct iovec){w->text.ptr, w->text.len};
         m.parts[1] = codec_body(ev);
         queue_send(q->queue, commit_unit(w), &m);
+        commit_cover(w, event_of(ev)->slot);
     }
     struct sent *done = MEM_NEW(struct sent);
     *done = (struct sent){l, take};

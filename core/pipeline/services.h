@@ -10,6 +10,7 @@
 #include <weir/queue.h>
 #include <weir/schema.h>
 #include <weir/shape.h>
+#include <weir/window.h>
 
 #include "pipeline/lane.h"
 #include "pipeline/pipeline.h"
@@ -27,7 +28,8 @@ struct service_tables {
     weir_logs logs;
     weir_metrics metrics;
     weir_pipeline about;
-    const weir_service *all[11]; /* ends with NULL */
+    weir_windows window;
+    const weir_service *all[12]; /* ends with NULL */
 };
 
 void service_match_init(struct service_tables *t);
@@ -39,6 +41,8 @@ void service_http_server_init(struct service_tables *t);
 void service_http_client_init(struct service_tables *t);
 void service_logs_init(struct service_tables *t);
 void service_metrics_init(struct service_tables *t);
+void service_window_init(struct service_tables *t);
+void service_window_free(struct pipeline *p);
 
 static inline struct service_tables *service_tables_of(const weir_service *base)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "pipeline/claim.h"
 #include "pipeline/event.h"
 #include "pipeline/lane.h"
 #include "pipeline/worker.h"
@@ -15,6 +16,7 @@ void slot_init(struct slot *s, void (*end)(struct slot *s), void *owner)
     atomic_store_explicit(&s->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&s->failure, NULL, memory_order_relaxed);
     atomic_store_explicit(&s->result, NULL, memory_order_relaxed);
+    atomic_store_explicit(&s->claims, NULL, memory_order_relaxed);
     s->end = end;
     s->owner = owner;
     s->wants_durable = s->wants_result = false;
@@ -82,6 +84,10 @@ static void join_end(struct slot *s)
     struct slot_failure *f = atomic_load_explicit(&s->failure, memory_order_acquire);
     uint32_t flags = atomic_load_explicit(&s->flags, memory_order_acquire);
     bool is_kept = !(flags & SLOT_FAILED);
+    if (claim_is_on(s) && j->count && is_kept)
+        claim_move_all(s, j->parents[0]);
+    else if (claim_is_on(s))
+        claim_end_all(s, false);
     for (size_t i = 0; i < j->count; i++) {
         if (f)
             slot_fail(j->parents[i], f->error, f->stage, f->why, is_kept);

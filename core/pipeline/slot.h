@@ -21,13 +21,16 @@ enum {
     SLOT_DEAD_LETTERED = 16, /* failed, and kept */
 };
 
+struct weir_claim;
+
 struct slot {
     _Atomic uint32_t refs;
     _Atomic uint32_t flags;                 /* SLOT_* of the branches that ended */
     void (*end)(struct slot *s);            /* the last branch ended */
     _Atomic(struct slot_failure *) failure; /* the first */
     _Atomic(struct slot_result *) result;
-    bool wants_durable; /* its source waits for the disk and no longer */
+    _Atomic(struct weir_claim *) claims; /* keys that are recorded with it (claim.h) */
+    bool wants_durable;                  /* its source waits for the disk and no longer */
     bool wants_result;
     void *owner; /* of `end` */
 };

@@ -7,18 +7,34 @@
 #include "http.h"
 
 #include <weir/pipeline.h>
+#include <weir/window.h>
 
 enum { RESPOND_ACCEPTED, RESPOND_DELIVERED, RESPOND_RESULT };
 static const uint32_t when[] = {WEIR_WHEN_DURABLE, WEIR_WHEN_SETTLED, WEIR_WHEN_RESULT};
 
 enum { REQUEST_ID_MAX = 128, TRACEPARENT_LEN = 55, PENDING_AT_ONCE = 64, ATTRIBUTE_MAX = 80 };
+enum { HEADER_MAX = 64, KEY_MAX = 255 };
 enum { DEADLINES = 1 };
 #define DEADLINES_NS INT64_C(250000000)
+
+struct idempotency {
+    bool enabled, required;
+    const char *header;
+    weir_duration window;
+    int64_t max_keys;
+};
 
 struct route {
     const char *source, *type, *key, *schema;
     int respond;
     weir_duration timeout;
+    weir_block idempotency;
+};
+
+struct memory {                    /* of a route: the keys that it has seen */
+    const struct idempotency *how; /* NULL: it takes no keys */
+    char header[HEADER_MAX + 1];   /* in lower case */
+    weir_window *window;
 };
 
 struct source {
@@ -29,8 +45,9 @@ struct source {
     const weir_http_server *server;
     const weir_jsons *json;
     const weir_schemas *schemas;
-    weir_services pipeline;
-    weir_schema **compiled; /* one a route; NULL: none */
+    weir_services pipeline, windows;
+    weir_schema **compiled;  /* one a route; NULL: none */
+    struct memory *memories; /* one a route */
 };
 
 struct pending { /* a request that waits for its settlement */
@@ -46,7 +63,7 @@ struct pending { /* a request that waits for its settlement */
 struct worker {
     struct pending *free;
     struct pending timed; /* ring of those that answer in time */
-    weir_metric *refused, *late;
+    weir_metric *refused, *late, *replayed;
 };
 
 struct headers { /* those that matter here */
@@ -265,6 +282,86 @@ static weir_status examine(const struct source *s, const weir_host *h, weir_http
     return refuse(s, h, call, &wrong, "%zu violation%s of the schema", n, n == 1 ? "" : "s");
 }
 
+/* ---- Idempotency-Key -------------------------------------------------------------------------- */
+
+static const weir_windows *windows_of(const struct source *s)
+{
+    return s->windows.count ? s->windows.items[0] : NULL;
+}
+
+/* A structured field's string ("...") or the bare key. */
+static bool read_key(weir_str value, weir_str *key)
+{
+    *key = value;
+    if (value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"')
+        *key = (weir_str){value.ptr + 1, value.len - 2};
+    for (size_t i = 0; i < key->len; i++)
+        if (key->ptr[i] < 0x20 || key->ptr[i] > 0x7e || key->ptr[i] == '"' || key->ptr[i] == '\\')
+            return false;
+    return key->len > 0 && key->len <= KEY_MAX;
+}
+
+/* The answer that the first one got. */
+static weir_status replay(const struct source *s, const weir_host *h, weir_http_call *take,
+                          const weir_window_found *found)
+{
+    static const weir_attr replayed = {{"idempotency-replayed", 20}, {"true", 4}};
+    const struct worker *w = h->worker;
+    char text[ACCEPTED_MAX];
+    size_t n = answer_event(text, &found->id, "accepted");
+    s->server->answer(s->server, take,
+                      WEIR_SIZED(weir_http_answer, .status = 200, .headers = {1, &replayed},
+                                 .text = {text, n}));
+    h->observe(h, w->replayed, 1);
+    return WEIR_IDLE;
+}
+
+static weir_status answer_known(const struct source *s, const weir_host *h, weir_http_call *take,
+                                const struct memory *m, weir_status is,
+                                const weir_window_found *found)
+{
+    struct problem wrong = {.status = 422, .title = "Unprocessable Content"};
+    if (!found->is_same)
+        return refuse(s, h, take, &wrong, "%s was used for another body", m->how->header);
+    if (is == WEIR_DROP)
+        return replay(s, h, take, found);
+    wrong = (struct problem){.status = 409, .title = "Conflict"};
+    return refuse(s, h, take, &wrong,
+                  "a request with this %s is under way: ask again once it is answered",
+                  m->how->header);
+}
+
+/* OK with the claim, or none where there is no key. IDLE: the request was answered. */
+static weir_status claim_key(const struct source *s, const weir_host *h, weir_http_call *call,
+                             const struct route *r, weir_claim **claim)
+{
+    const struct memory *m = &s->memories[r - (const struct route *)s->routes.items];
+    struct problem wrong = {.status = 400, .title = "Bad Request"};
+    const weir_windows *windows = windows_of(s);
+    weir_str value = {NULL, 0}, key;
+    for (size_t i = 0; i < call->headers.count && m->how; i++)
+        if (weir_same(call->headers.items[i].key, m->header))
+            value = call->headers.items[i].value;
+    if (!windows || !m->how || (!value.ptr && !m->how->required))
+        return WEIR_OK;
+    if (!value.ptr)
+        return refuse(s, h, call, &wrong, "%s is missing: send a new one with each new request",
+                      m->how->header);
+    if (!read_key(value, &key))
+        return refuse(s, h, call, &wrong, "%s: expected 1 to %d printable characters",
+                      m->how->header, KEY_MAX);
+    char *whole = h->scratch(h, call->path.len + 1 + key.len); /* the key of this very resource */
+    memcpy(whole, call->path.ptr, call->path.len);
+    whole[call->path.len] = '\n';
+    memcpy(whole + call->path.len + 1, key.ptr, key.len);
+    weir_window_found found = {.size = sizeof found};
+    weir_status is = windows->claim(windows, m->window,
+                                    (weir_str){whole, call->path.len + 1 + key.len},
+                                    (weir_str){call->body->ptr, call->body->len}, &found);
+    *claim = found.claim;
+    return is == WEIR_OK ? WEIR_OK : answer_known(s, h, call, m, is, &found);
+}
+
 static weir_status source_request(void *self, const weir_host *h, weir_http_call *take,
                                   const void *arg, weir_batch *out)
 {
@@ -272,13 +369,22 @@ static weir_status source_request(void *self, const weir_host *h, weir_http_call
     const struct route *r = arg;
     const struct headers headers = headers_of(take);
     weir_status good = examine(s, h, take, r, &headers);
+    const weir_windows *windows = windows_of(s);
+    weir_claim *claim = NULL;
+    if (good == WEIR_OK)
+        good = claim_key(s, h, take, r, &claim);
     if (good != WEIR_OK)
         return good;
     weir_payload *body = h->ref(h, take->body);
-    if (!body)
+    if (!body) {
+        if (claim && windows)
+            windows->release(windows, claim);
         return h->fail(h, WEIR_E_RETRY, 0, "no memory for the event");
+    }
     struct pending *p = pending_new(h);
     weir_event *ev = h->add(h, out, body);
+    if (claim && windows)
+        windows->attach(windows, claim, ev);
     *p = (struct pending){.call = take, .route = r, .id = ev->id};
     h->set(h, ev, "@source", weir_text(r->source));
     h->set(h, ev, "@type", weir_text(r->type));
@@ -458,6 +564,34 @@ static weir_status source_check(const void *self, const weir_host *h)
     return load_schemas(s, compiled) == WEIR_OK ? worst : WEIR_E_CONFIG;
 }
 
+static const struct idempotency preset = {
+    true, false, "Idempotency-Key", {INT64_C(86400) * 1000000000}, 100000};
+
+static weir_status open_memories(struct source *s, const weir_host *h)
+{
+    const struct route *routes = s->routes.items;
+    weir_status is = WEIR_OK;
+    s->memories = h->keep(h, (s->routes.count + 1) * sizeof *s->memories);
+    memset(s->memories, 0, (s->routes.count + 1) * sizeof *s->memories);
+    for (size_t i = 0; i < s->routes.count && is == WEIR_OK && windows_of(s); i++) {
+        struct memory *m = &s->memories[i];
+        const struct idempotency *how = routes[i].idempotency.item;
+        how = how ? how : &preset;
+        if (!how->enabled)
+            continue;
+        m->how = how;
+        for (size_t k = 0; how->header[k] && k < HEADER_MAX; k++) {
+            bool is_upper = how->header[k] >= 'A' && how->header[k] <= 'Z';
+            m->header[k] = (char)(is_upper ? how->header[k] - 'A' + 'a' : how->header[k]);
+        }
+        is = windows_of(s)->open(windows_of(s), s->routes.names[i],
+                                 WEIR_SIZED(weir_window_settings, .keep = how->window,
+                                            .keys_max = (uint64_t)how->max_keys),
+                                 &m->window);
+    }
+    return is;
+}
+
 static weir_status source_start(void *self, const weir_host *h)
 {
     struct source *s = self;
@@ -465,7 +599,9 @@ static weir_status source_start(void *self, const weir_host *h)
     weir_http_listener *at = NULL;
     s->compiled = h->keep(h, (s->routes.count + 1) * sizeof(weir_schema *));
     memset(s->compiled, 0, (s->routes.count + 1) * sizeof(weir_schema *));
-    weir_status is = load_schemas(s, s->compiled);
+    weir_status is = open_memories(s, h);
+    if (is == WEIR_OK)
+        is = load_schemas(s, s->compiled);
     if (is == WEIR_OK)
         is = s->server->listen(s->server,
                                WEIR_SIZED(weir_http_listen, .address = s->listen,
@@ -492,10 +628,25 @@ static weir_status source_worker_start(void *self, const weir_host *h)
     w->timed.next = w->timed.before = &w->timed;
     w->refused = h->metric(h, WEIR_COUNTER, "refused",
                            "Requests that were no JSON or against their schema.");
+    w->replayed = h->metric(h, WEIR_COUNTER, "replayed",
+                            "Requests whose key had come before: answered as the first was.");
     w->late = h->metric(h, WEIR_COUNTER, "late",
                         "Requests that were answered before their event was settled.");
     return WEIR_OK;
 }
+
+static const weir_option idempotency_options[] = {
+    WEIR_OPTION(struct idempotency, enabled, .preset = "true",
+                .help = "Whether the header is looked at."),
+    WEIR_OPTION(struct idempotency, header, .preset = "Idempotency-Key", .min = 1,
+                .max = HEADER_MAX, .help = "The header that has the key."),
+    WEIR_OPTION(struct idempotency, required, .help = "Answers requests without a key with 400."),
+    WEIR_OPTION(struct idempotency, window, .preset = "24h", .min = 1e9, .max = 31.0 * 86400e9,
+                .help = "How long a key is known."),
+    WEIR_OPTION(struct idempotency, max_keys, .preset = "100000", .min = 1, .max = 1e7,
+                .help = "Of more the oldest are forgotten; 60 bytes of memory each."),
+    {0},
+};
 
 static const weir_option route_options[] = {
     WEIR_OPTION(struct route, type, .required = true,
@@ -513,12 +664,16 @@ static const weir_option route_options[] = {
     WEIR_OPTION(struct route, timeout, .preset = "30s", .min = 1e6, .max = 3600e9,
                 .help = "How long delivered and result wait; then the answer is 504 with the "
                         "event's id, and the event goes on."),
+    WEIR_OPTION(struct route, idempotency, WEIR_ITEMS(struct idempotency, idempotency_options),
+                .help = "A request whose key came before gets the answer of the first, and makes "
+                        "no event."),
     {0},
 };
 
 static const weir_option options[] = {
     WEIR_NEED(struct source, server, WEIR_HTTP_SERVER),
     WEIR_NEED(struct source, pipeline, WEIR_PIPELINE),
+    WEIR_NEED(struct source, windows, WEIR_WINDOW),
     WEIR_NEED(struct source, json, WEIR_JSON),
     WEIR_NEED(struct source, schemas, WEIR_SCHEMA),
     WEIR_OPTION(struct source, listen, .preset = "127.0.0.1:3000",
