@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "match/complexity.h"
 #include "json/json.h"
 
 struct parser {
@@ -126,6 +127,10 @@ static bool set_wildcard(struct parser *p, struct pattern_test *t, weir_str valu
             bytes[used - 1] = next, i++;
     }
     pieces[count++] = (weir_str){bytes + from, used - from};
+    if (complexity_is_too_high(pieces, count))
+        return fail(p, value,
+                    "Rule is too complex - try using fewer wildcard characters or fewer repeating "
+                    "character sequences after a wildcard character");
     t->kind = PATTERN_WILDCARD;
     t->pieces.items = pieces, t->pieces.count = count;
     return true;
@@ -183,8 +188,10 @@ static bool set_affix(struct parser *p, struct pattern_test *t, const char *name
 static bool read_limit(struct parser *p, weir_str value, weir_str op, struct decimal_key *key)
 {
     struct decimal d;
-    if (json_kind(value) != WEIR_JSON_NUMBER || !decimal_is_comparable(&d, value))
+    if (json_kind(value) != WEIR_JSON_NUMBER)
         return fail(p, value, "Value of %.*s must be numeric", shown(op), op.ptr);
+    if (!decimal_is_comparable(&d, value))
+        return fail(p, value, "Cannot compare number : %.*s", shown(value), value.ptr);
     *key = d.key;
     return true;
 }
@@ -329,7 +336,8 @@ static bool set_but_plain(struct parser *p, struct pattern_test *t, weir_str val
     int kind = json_kind(value);
     if (kind == WEIR_JSON_NUMBER) {
         set_number(t, value);
-        return true;
+        return t->has_key ||
+               fail(p, value, "Cannot compare number : %.*s", shown(value), value.ptr);
     }
     if (kind != WEIR_JSON_TEXT)
         return fail(p, value, "Inside anything but list, start|null|boolean is not supported.");
@@ -360,6 +368,15 @@ static bool set_but_list(struct parser *p, struct pattern_test *t, weir_str valu
     return true;
 }
 
+static const char bad_but[] =
+    "Value of anything-but must be an array or single string/number value.";
+
+static bool may_be_but(weir_str value)
+{
+    int kind = json_kind(value);
+    return kind == WEIR_JSON_ARRAY || kind == WEIR_JSON_TEXT || kind == WEIR_JSON_NUMBER;
+}
+
 static bool set_but_object(struct parser *p, struct pattern_test *t, weir_str value)
 {
     weir_json_each each;
@@ -373,21 +390,21 @@ static bool set_but_object(struct parser *p, struct pattern_test *t, weir_str va
                                                            : NULL;
     if (!set)
         return fail(p, value, "Unsupported anything-but pattern: %.*s", shown(key), key.ptr);
+    if (!may_be_but(each.value))
+        return fail(p, each.value, "%s", bad_but);
     if (!set_but_list(p, t, each.value, set))
         return false;
     if (!t->but.count)
         return fail(p, each.value, "Empty arrays are not allowed");
-    return no_more(p, value, &each, one_key);
+    return no_more(p, value, &each, too_many);
 }
 
 static bool set_but(struct parser *p, struct pattern_test *t, weir_str value)
 {
-    int kind = json_kind(value);
-    if (kind == WEIR_JSON_OBJECT)
+    if (json_kind(value) == WEIR_JSON_OBJECT)
         return set_but_object(p, t, value);
-    if (kind != WEIR_JSON_ARRAY && kind != WEIR_JSON_TEXT && kind != WEIR_JSON_NUMBER)
-        return fail(p, value,
-                    "Value of anything-but must be an array or single string/number value.");
+    if (!may_be_but(value))
+        return fail(p, value, "%s", bad_but);
     if (!set_but_list(p, t, value, set_but_plain))
         return false;
     bool is_mixed = !t->but.count;

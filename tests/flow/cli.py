@@ -55,36 +55,6 @@ class CommandLine(Case):
         self.assertIn("mermaid", self.usage_error("graph", "-f", "picture", PIPELINE))
         self.assertIn("show", self.usage_error("plugins", "list"))
 
-    def test_rules_match(self):
-        lines, wanted = [], []
-        for name in sorted(os.listdir(os.path.join(ROOT, "tests/aws/patterns"))):
-            with open(os.path.join(ROOT, "tests/aws/patterns", name), encoding="utf-8") as f:
-                case = []
-                for line in f.read().splitlines():
-                    if case or (line and not line.startswith("#")):
-                        case.append(line)
-                    if len(case) == 3 and not case[1].lstrip().startswith("{"):
-                        case = [] # what is no event at all is an error here, and no match to the matcher
-                    if len(case) == 3:
-                        lines.append(json.dumps({"pattern": case[0], "event": case[1]}))
-                        wanted.append(case[2])
-                        case = []
-        bad = ["", "x", "[]", "{}", '{"pattern": {"a": [1]}}', '{"pattern": {"a": [1]}, "event": "["}',
-               '{"pattern": {"a": [1]}, "event": [1]}', "\"" + "a" * 20_000_000 + "\""]
-        lines += bad + ['{"event": {"a": 1}, "pattern": {"a": [1.0]}}']
-        out = self.good("rules", "match", given="\n".join(lines) + "\n")
-        answers = [json.loads(line) for line in out.splitlines()]
-        self.assertEqual(len(answers), len(lines))
-        self.assertEqual(answers[-1], {"match": True})
-        for answer in answers[len(wanted):-1]:
-            self.assertIn("error", answer)
-        for answer, want, line in zip(answers, wanted, lines):
-            if want in ("match", "no match"):
-                self.assertEqual(answer, {"match": want == "match"}, line)
-            else:
-                self.assertIn(want, answer["error"], line)
-        self.assertIn("match", self.usage_error("rules", "mtach"))
-
     def test_version(self):
         self.assertRegex(self.good("version"), r"^weir \d+\.\d+\.\d+ \(plugin ABI 1\.\d+\)\n$")
         self.assertEqual(self.good("--version"), self.good("version"))

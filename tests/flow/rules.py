@@ -1,8 +1,10 @@
 """rules.py: weir rules: patterns tried on events through the command."""
+import glob
 import json
+import os
 import subprocess
 
-from harness import PATIENCE, WEIR, Case, environment, main, no_report
+from harness import PATIENCE, ROOT, WEIR, Case, environment, main, no_report
 
 
 class Match(Case):
@@ -17,6 +19,26 @@ class Match(Case):
         answers = self.filter(json.dumps({"pattern": pattern, "event": event}).encode() + b"\n", *args)
         self.assertEqual(len(answers), 1, answers)
         return answers[0]
+
+    def test_cases(self):
+        """Those of the unit test, through the command."""
+        lines = []
+        for path in sorted(glob.glob(os.path.join(ROOT, "tests/aws/patterns/*.jsonl"))):
+            with open(path, "rb") as f:
+                lines += f.read().splitlines()
+        self.assertGreater(len(lines), 5000)
+        for line, answer in zip(lines, self.filter(b"\n".join(lines)), strict=True):
+            case = json.loads(line)
+            if "match" in case:
+                self.assertEqual(answer, {"match": case["match"]}, line)
+            else:
+                self.assertIn(case["error"], answer["error"], line)
+
+    def test_cases_are_as_derived(self):
+        folder = os.path.join(ROOT, "tests/aws/patterns")
+        made = subprocess.run(["python3", "-B", "make.py"], cwd=folder, capture_output=True, check=True).stdout
+        with open(os.path.join(folder, "operators.jsonl"), "rb") as f:
+            self.assertEqual(f.read(), made)
 
     def test_verdicts(self):
         self.assertEqual(self.one({"a": [1]}, {"a": 1.0}), {"match": True})
