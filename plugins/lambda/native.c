@@ -161,6 +161,10 @@ static void call_write(weir_call *c, const char *fmt, ...)
 {
     struct native *n = home(c);
     va_list args, again;
+    if (!strchr(fmt, '%')) {
+        append(n, weir_text(fmt));
+        return;
+    }
     va_start(args, fmt);
     va_copy(again, args);
     int made = vsnprintf(NULL, 0, fmt, args);
