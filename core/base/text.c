@@ -1,6 +1,7 @@
 /* base/text.c: what is done with spans of text. */
 #include "base/text.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 #ifdef __SSE2__
@@ -63,6 +64,51 @@ static size_t ascii_run(const char *p, size_t n)
     while (i < n && (signed char)p[i] >= 0)
         i++;
     return i;
+}
+
+static bool is_host(weir_str s)
+{
+    bool is_first = true, has_letter = false;
+    unsigned dots = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool is_letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+        bool is_digit = c >= '0' && c <= '9';
+        if (!is_letter && !is_digit && c != '_' && (is_first || (c != '-' && c != '.')))
+            return false;
+        is_first = c == '.';
+        has_letter |= is_letter;
+        dots += c == '.';
+    }
+    char text[INET_ADDRSTRLEN];
+    struct in_addr v4;
+    if (has_letter || !s.len || s.len >= sizeof text)
+        return has_letter && s.len <= 253;
+    *(char *)mempcpy(text, s.ptr, s.len) =
+        '\0'; /* digits and dots alone are an address or nothing */
+    return dots == 3 && inet_pton(AF_INET, text, &v4) == 1;
+}
+
+static bool is_v6(weir_str s)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr v6;
+    if (!s.len || s.len >= sizeof text)
+        return false;
+    *(char *)mempcpy(text, s.ptr, s.len) = '\0';
+    return inet_pton(AF_INET6, text, &v6) == 1;
+}
+
+bool text_address(const char *s, weir_str *host, unsigned *port)
+{
+    const char *colon = strrchr(s, ':');
+    uint64_t n = 0;
+    if (!colon || !text_to_u64(weir_text(colon + 1), &n) || n > 65535)
+        return false;
+    bool is_bracketed = *s == '[' && colon[-1] == ']';
+    *port = (unsigned)n;
+    *host = (weir_str){s + is_bracketed, (size_t)(colon - s) - 2U * is_bracketed};
+    return is_bracketed ? is_v6(*host) : is_host(*host);
 }
 
 bool text_is_utf8(weir_str s)

@@ -92,12 +92,16 @@ int load_read(const char *path, const struct cli_file *options, struct loaded *l
                                                {service_one, service_many, l->services},
                                                l};
     l->plan = plan_new(l->document, &components);
-    if (l->plan) {
+    const struct plan_settings *settings = &l->plan->settings;
+    if (settings->data_dir && settings->aws.region && settings->aws.account) {
         service_tables_plan(l->services, l->plan);
         (void)pipeline_check(l->plan, l->services);
     }
-    bool is_bad = !l->plan || document_errors(l->document);
-    return is_bad ? EXIT_CONFIG : EXIT_OK;
+    if (!document_errors(l->document))
+        return EXIT_OK;
+    plan_free(l->plan);
+    l->plan = NULL;
+    return EXIT_CONFIG;
 }
 
 int load_pipeline(const char *path, const struct cli_file *options, bool is_json, struct loaded *l)

@@ -89,7 +89,8 @@ struct option_services {
 /* Fills `state` (zeroed, item size of the rows) from the map `node` (NULL: all absent): types, presets,
  * required, min and max, choices, blocks, lists, maps. Every problem becomes a diagnostic; unknown keys
  * too, with the nearest known one, except those in `also` (ends with NULL; may be NULL), which the
- * caller handles. Strings and items live in the document's arena. Returns false if there was an error. */
+ * caller handles. Strings and items live in the document's arena. Returns false if an error left a
+ * member without its value. */
 bool options_fill(struct document *d, struct places *p, const weir_option *rows, struct node *node,
                   const char *const *also, const struct option_services *services, void *state);
 /* The table itself checked: types, offsets, presets, names: a plugin's mistake. false with *e. */

@@ -25,6 +25,7 @@ struct document {
     size_t read_count, read_cap;
     struct diag *diags;
     size_t diag_count, diag_cap, errors, warnings;
+    size_t harmless; /* of the errors: those that left every member with a value */
     const char *(*env)(void *user, const char *name);
     void *env_user;
 };
@@ -42,7 +43,8 @@ struct node *node_scalar(struct document *d, const char *text, const struct node
 void node_set(struct document *d, struct node *map, struct node *key, struct node *value);
 const char *node_path(struct document *d, const struct node *n); /* sinks.queue.inputs[1] */
 const struct node *node_label(const struct node *n);             /* its key, where it has one */
-bool node_is_broken(const struct node *n); /* a ${} in it has no value: it was told already */
+bool node_is_broken(const struct node *n);  /* a ${} in it has no value: it was told already */
+bool node_has_broken(const struct node *n); /* itself, or anything in it */
 bool node_is_name(struct document *d, const struct node *n); /* neither broken nor secret */
 const char *node_kind_name(const struct node *n);            /* "a map" */
 /* What stands there, to be shown: quoted and short; never a secret. */
@@ -106,5 +108,7 @@ void option_value_pairs(struct fill *f, struct node *n, weir_pairs *out);
 void option_value_secret(struct fill *f, struct node *n, const weir_secret **out);
 bool option_value_is_kind(struct fill *f, const struct node *n, enum node_kind kind);
 /* Within the row's min and max? */
+/* A place to listen at, in the form that one has. */
+void option_value_address(struct document *d, const struct node *n, const char *text);
 void option_value_limits(struct fill *f, const struct node *n, double value);
 size_t option_value_size(uint32_t type); /* of the member; 0: no such type */

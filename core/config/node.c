@@ -76,6 +76,14 @@ bool node_is_broken(const struct node *n)
     return n->origin && n->origin->is_broken;
 }
 
+bool node_has_broken(const struct node *n)
+{
+    bool is_broken = node_is_broken(n);
+    for (size_t i = 0; i < n->count && !is_broken; i++)
+        is_broken = node_has_broken(n->items[i]);
+    return is_broken;
+}
+
 bool node_is_name(struct document *d, const struct node *n)
 {
     if (node_is_broken(n))

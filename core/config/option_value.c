@@ -170,6 +170,17 @@ static void put_float(struct fill *f, struct node *n, double *out)
     option_value_limits(f, n, value);
 }
 
+void option_value_address(struct document *d, const struct node *n, const char *text)
+{
+    weir_str host;
+    unsigned port;
+    const char *help = "as in 127.0.0.1:3000, [::1]:3000 or unix:/run/weir.sock; port 0 picks one";
+    if (strncmp(text, "unix:", 5) == 0 ? text[5] != '\0' : text_address(text, &host, &port))
+        return;
+    diag_add(d, DIAG_ERROR, n, help, "expected an address, host:port, found %s", node_show(d, n));
+    d->harmless++;
+}
+
 static void put_text(struct fill *f, struct node *n, const char **out)
 {
     *out = n->text;
@@ -177,6 +188,8 @@ static void put_text(struct fill *f, struct node *n, const char **out)
         diag_add(f->d, DIAG_ERROR, n, NULL, "a text must not hold a NUL byte");
     else
         option_value_limits(f, n, (double)n->len);
+    if (f->row->format == WEIR_FORMAT_ADDRESS)
+        option_value_address(f->d, n, n->text);
 }
 
 /* What the size was likely meant to be: a bare number, or one with a unit that may mean two. */

@@ -71,8 +71,10 @@ static void check_keys(struct fill *f, const weir_option *rows, const char *cons
                        const struct node *map)
 {
     for (size_t i = 0; map->kind == NODE_MAP && i < map->count; i++)
-        if (!is_known(rows, also, map->keys[i]->text))
+        if (!is_known(rows, also, map->keys[i]->text)) {
             tell_unknown(f, rows, also, map, map->keys[i]);
+            f->d->harmless++;
+        }
 }
 
 /* ---- structures ---- */
@@ -232,13 +234,13 @@ static void fill_rows(struct fill *f, const weir_option *rows, struct node *map,
 bool options_fill(struct document *d, struct places *p, const weir_option *rows, struct node *node,
                   const char *const *also, const struct option_services *services, void *state)
 {
-    size_t errors = d->errors;
+    size_t errors = d->errors, harmless = d->harmless;
     struct fill f = {.d = d, .places = p, .services = services};
     if (!node)
         node = node_new(d, NODE_MAP);
     if (is_map(&f, node))
         fill_rows(&f, rows, node, also, state);
-    return d->errors == errors;
+    return d->errors - errors == d->harmless - harmless;
 }
 
 /* ---- the table itself ---- */

@@ -89,10 +89,7 @@ struct plan *plan_new(struct document *d, const struct plan_components *c)
     w.places = places_new(d);
     read_all(&w);
     places_free(w.places);
-    if (!document_errors(d))
-        return w.plan;
-    plan_free(w.plan);
-    return NULL;
+    return w.plan;
 }
 
 void plan_free(struct plan *p)

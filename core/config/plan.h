@@ -72,6 +72,7 @@ struct plan_stage {
     size_t index;             /* in plan->stages */
     struct plan_reads *files; /* told by the stage's check; in the document's arena */
     size_t file_count;
+    bool is_sound; /* its own options are whole, whatever else is wrong in the file */
 };
 
 enum { ENDPOINT_EMBEDDED, ENDPOINT_AWS, ENDPOINT_URL };
@@ -110,7 +111,8 @@ struct plan_components {
 
 /* Builds and checks everything that needs no start: grammar, components, options, inputs, ports, rings,
  * `endpoint: aws` (refused with a clear message until it is there); unread ports and stages are
- * warnings. NULL if there was an error; the document says which. Component checks are the caller's. */
+ * warnings. It runs only if document_errors says 0; with errors it still has the stages that could be
+ * read, so that the caller's component checks join the same list. */
 struct plan *plan_new(struct document *d, const struct plan_components *c);
 void plan_free(struct plan *p);             /* not the document */
 const char *plan_role_name(enum role role); /* "source" */

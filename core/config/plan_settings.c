@@ -174,6 +174,8 @@ static void flatten(struct plan_work *w, const struct plan_file *file)
     s->aws.region = aws->region;
     s->aws.account = aws->account;
     s->admin = admin->listen;
+    if (s->admin && strcmp(s->admin, "off") != 0)
+        option_value_address(w->d, places_find(w->places, &admin->listen), s->admin);
     s->journal_max = journal->max_size;
     s->trace = trace->enabled;
     s->trace_max = trace->max_size;

@@ -33,8 +33,10 @@ static const weir_component *find(struct plan_work *w, const char *name, enum ro
     return w->components->find(w->components->user, name, role, e);
 }
 
-/* Is it there in another role? Otherwise a name that is near, or all that there are. */
-static const char *component_help(struct plan_work *w, const char *name, enum role role)
+/* Is it there in another role? Otherwise, unless the reason has told it, a name that is near, or all that
+ * there are. */
+static const char *component_help(struct plan_work *w, const char *name, enum role role,
+                                  bool is_told)
 {
     for (int other = ROLE_SOURCE; other <= ROLE_SINK; other++) {
         struct error e = {0};
@@ -42,6 +44,8 @@ static const char *component_help(struct plan_work *w, const char *name, enum ro
             return arena_format(&w->d->arena, "%s is a %s: move the stage to %s", name,
                                 plan_role_names[other], plan_sections[other]);
     }
+    if (is_told)
+        return NULL;
     const char *const *names = w->components->names(w->components->user, role);
     const char *nearest = names ? text_nearest(name, names) : NULL;
     if (nearest)
@@ -79,7 +83,7 @@ static void find_component(struct plan_work *w, struct plan_stage *s)
     s->component = find(w, s->plugin, s->role, &e);
     if (s->component)
         return;
-    const char *help = component_help(w, s->plugin, s->role);
+    const char *help = component_help(w, s->plugin, s->role, e.text[0]);
     if (e.text[0])
         diag_add(w->d, DIAG_ERROR, plugin, help, "%s", e.text);
     else
@@ -157,11 +161,12 @@ static void check_breaker(struct plan_work *w, const struct plan_stage *s)
                  "probe_after is longer than probe_max");
 }
 
-static void fill_delivery(struct plan_work *w, struct plan_stage *s)
+static bool fill_delivery(struct plan_work *w, struct plan_stage *s)
 {
     static const char *const any[] = {"*", NULL};
     struct node *node = s->role == ROLE_SOURCE ? NULL : s->node;
-    options_fill(w->d, s->places, plan_delivery_options, node, any, NULL, &s->delivery);
+    bool is_whole =
+        options_fill(w->d, s->places, plan_delivery_options, node, any, NULL, &s->delivery);
     const struct plan_retry *retry = s->delivery.retry.item;
     struct node *own = s->role == ROLE_SOURCE ? NULL : node_get(s->node, "retry");
     if (retry && node_get(own, "backoff") && retry->backoff.ns > retry->backoff_max.ns)
@@ -172,18 +177,21 @@ static void fill_delivery(struct plan_work *w, struct plan_stage *s)
     if (s->delivery.dead_letter && !is_name(s->delivery.dead_letter))
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &s->delivery.dead_letter),
                  "use letters, digits, _ and -, at most 64", "this cannot be the name of a stream");
+    return is_whole;
 }
 
 static void fill_options(struct plan_work *w, struct plan_stage *s)
 {
     static const weir_option none[] = {{0}};
     const char *const *keys = core_keys(w, s);
-    fill_delivery(w, s);
+    bool is_whole = fill_delivery(w, s);
     if (!s->component)
         return;
     s->state = mem_new(s->component->state_size ? s->component->state_size : 1);
     const weir_option *rows = s->component->options ? s->component->options : none;
-    options_fill(w->d, s->places, rows, s->node, keys, &w->components->services, s->state);
+    is_whole &=
+        options_fill(w->d, s->places, rows, s->node, keys, &w->components->services, s->state);
+    s->is_sound = is_whole && !node_has_broken(s->node);
     check_endpoint(w, s);
 }
 

@@ -121,20 +121,13 @@ static int read_unix(const char *address, union any_address *a, socklen_t *n, st
 static int read_inet(const char *address, union any_address *a, socklen_t *n, struct error *e)
 {
     char host[256];
-    uint64_t port;
-    const char *colon = strrchr(address, ':');
-    const char *from = address, *to = colon;
-    if (!colon || !text_to_u64(weir_text(colon + 1), &port) || port > 65535)
+    unsigned port;
+    weir_str name;
+    if (!text_address(address, &name, &port))
         return refuse_form(address, e);
-    if (*from == '[' && to > from && to[-1] == ']')
-        from++, to--;
-    else if (memchr(from, ':', (size_t)(to - from)))
-        return refuse_form(address, e);
-    if (from == to || (size_t)(to - from) >= sizeof host)
-        return refuse_form(address, e);
-    (void)snprintf(host, sizeof host, "%.*s", (int)(to - from), from);
+    (void)snprintf(host, sizeof host, "%.*s", (int)name.len, name.ptr);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found = NULL;
-    int failed = getaddrinfo(host, colon + 1, &hints, &found);
+    int failed = getaddrinfo(host, strrchr(address, ':') + 1, &hints, &found);
     if (failed)
         return error_set(e, EXIT_CONFIG, "listen %s: %s; is the host right?", address,
                          gai_strerror(failed));

@@ -55,7 +55,9 @@ __attribute__((format(printf, 4, 5))) static weir_status host_fail(const weir_ho
     if (lane_current() == l)
         memcpy(l->why, text, sizeof l->why);
     uint64_t held = 0;
-    if (!l->stage->pipeline || log_limit_pass(&l->stage->fail_limit, 1, &held))
+    bool is_told =
+        lane_current() == l && !l->stage->is_started; /* by whoever checks or starts it */
+    if (!is_told && log_limit_pass(&l->stage->fail_limit, 1, &held))
         log_write(s == WEIR_E_RETRY ? WEIR_WARN : WEIR_ERROR, h->instance, "%s%s", text,
                   held ? " (and others)" : "");
     return s;

@@ -216,7 +216,7 @@ static int start_failed(struct stage *s, const struct lane *l, struct error *e)
 {
     int code = s->exit_code ? s->exit_code : EXIT_CONFIG;
     if (document_errors(s->document))
-        return error_set(e, EXIT_CONFIG, "%s cannot start", s->name);
+        return error_set(e, code, "%s cannot start", s->name);
     return error_set(e, code, "%s: %s", s->name, l->why[0] ? l->why : "the plugin cannot start");
 }
 
@@ -660,7 +660,7 @@ static void check_where(struct plan *plan, const struct service_tables *t,
     }
 }
 
-static void check_stage(struct plan *plan, const struct service_tables *t, struct plan_stage *ps)
+static void check_stage(struct plan *plan, struct plan_stage *ps)
 {
     struct stage s = {.document = plan->document,
                       .plan = ps,
@@ -685,13 +685,15 @@ static void check_stage(struct plan *plan, const struct service_tables *t, struc
                  lanes[0]->why[0] ? lanes[0]->why : "the plugin refuses this configuration");
     stage_run_endings(&s);
     lane_free(lanes[0]);
-    check_where(plan, t, ps);
 }
 
 bool pipeline_check(struct plan *plan, struct service_tables *services)
 {
     size_t before = document_errors(plan->document);
-    for (size_t i = 0; i < plan->stage_count; i++)
-        check_stage(plan, services, plan->stages[i]);
+    for (size_t i = 0; i < plan->stage_count; i++) {
+        if (plan->stages[i]->is_sound)
+            check_stage(plan, plan->stages[i]);
+        check_where(plan, services, plan->stages[i]);
+    }
     return document_errors(plan->document) == before;
 }

@@ -676,7 +676,7 @@ static const weir_option options[] = {
     WEIR_NEED(struct source, windows, WEIR_WINDOW),
     WEIR_NEED(struct source, json, WEIR_JSON),
     WEIR_NEED(struct source, schemas, WEIR_SCHEMA),
-    WEIR_OPTION(struct source, listen, .preset = "127.0.0.1:3000",
+    WEIR_OPTION(struct source, listen, .preset = "127.0.0.1:3000", .format = WEIR_FORMAT_ADDRESS,
                 .help = "Where to listen: host:port, or unix:/path."),
     WEIR_OPTION(struct source, body_max, .preset = "1MiB", .min = 1, .max = 1024.0 * 1048576,
                 .help = "Larger requests are answered with 413."),

@@ -45,7 +45,6 @@ static char *told(const char *path)
     struct config_input in = {.path = path, .sets = sets, .env = fake_env};
     struct document *d = document_load(&in);
     struct plan *p = plan_new(d, &fake_components);
-    ck_assert_int_eq(p == NULL, document_errors(d) != 0);
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);

@@ -69,7 +69,9 @@ static bool fill(const char *yaml)
     places = places_new(doc);
     memset(&all, 0, sizeof all);
     ck_assert_ptr_nonnull(document_root(doc));
-    return options_fill(doc, places, all_rows, document_root(doc), NULL, NULL, &all);
+    bool is_whole = options_fill(doc, places, all_rows, document_root(doc), NULL, NULL, &all);
+    ck_assert(is_whole || document_errors(doc));
+    return document_errors(doc) == 0;
 }
 
 static void teardown(void)

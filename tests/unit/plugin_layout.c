@@ -92,6 +92,7 @@ AT(weir_option, offset, 60);
 AT(weir_option, item_size, 64);
 AT(weir_option, required, 68);
 AT(weir_option, ports, 69);
+AT(weir_option, format, 70);
 SIZE(weir_service, 32);
 AT(weir_service, size, 0);
 AT(weir_service, id, 8);
