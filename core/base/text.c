@@ -107,7 +107,7 @@ bool text_address(const char *s, weir_str *host, unsigned *port)
         return false;
     bool is_bracketed = *s == '[' && colon[-1] == ']';
     *port = (unsigned)n;
-    *host = (weir_str){s + is_bracketed, (size_t)(colon - s) - 2U * is_bracketed};
+    *host = (weir_str){s + is_bracketed, (size_t)(colon - s) - (is_bracketed ? 2 : 0)};
     return is_bracketed ? is_v6(*host) : is_host(*host);
 }
 

@@ -55,6 +55,51 @@ sinks:
 """
         self.refused(text, "no stage gives a result", "result: STAGE", at="7:56")
 
+    def test_all_in_one_pass(self):
+        """Errors of the file, of components and of patterns at once, in the order of their places."""
+        text = """data_dir: data
+admin: { listen: "9600" }
+sources:
+  api:
+    plugin: http
+    listen: here
+    routes:
+      POST /a: { type: A, tyep: B, schema: nowhere.json }
+      FETCH /b: { type: B }
+  other: { plugin: http, listen: "127.0.0.1:65536", routes: { POST /c: { type: "${NOT_SET}" } } }
+transforms:
+  bus: { plugin: eventbridge, inputs: [api], rules: { a: { pattern: { source: [{ prefix: 3 }] } } } }
+sinks:
+  out: { plugin: "null", inputs: [aip, { from: bus.a, where: { a: [] } }] }
+  gone: { plugin: nul, inputs: [other] }
+"""
+        told = self.refused(text, "11 errors in")
+        places = [tuple(map(int, line.split("pipeline.yaml:")[1].split(":")[:2]))
+                  for line in told.splitlines() if ": error: " in line and "pipeline.yaml:" in line]
+        self.assertEqual([line for line, _ in places], [2, 6, 8, 8, 9, 10, 10, 12, 14, 14, 15])
+        for part in ("9600", "here", "nowhere.json", "tyep", "expected POST", "65536", "NOT_SET",
+                     "prefix match pattern must be a string", "aip", "Empty arrays", "'nul'"):
+            self.assertIn(part, told)
+        self.assertEqual(told.count("did you mean 'null'"), 1, told)
+        self.assertNotIn('did you mean "null"', told)
+
+    def test_address_in_use_is_told_at_its_place(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            self.port = 0
+            text = """data_dir: data
+admin: { listen: "off" }
+sources:
+  api: { plugin: http, listen: "127.0.0.1:%d", routes: { POST /a: { type: A } } }
+sinks:
+  out: { plugin: "null", inputs: [api] }
+""" % taken.getsockname()[1]
+            done = weir("run", self.write("pipeline.yaml", text))
+        self.assertEqual(done.returncode, NOT_AVAILABLE, done)
+        self.assertIn("pipeline.yaml:4:32: error: listen", done.stderr)
+        self.assertEqual(done.stderr.count("Address already in use"), 1, done.stderr)
+
     # ---- the file ----
 
     def test_good_one(self):

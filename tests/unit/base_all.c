@@ -129,6 +129,34 @@ START_TEST(utf8)
 }
 END_TEST
 
+START_TEST(addresses)
+{
+    static const struct {
+        const char *text, *host;
+        unsigned port;
+    } good[] = {{"127.0.0.1:3000", "127.0.0.1", 3000}, {"localhost:0", "localhost", 0},
+                {"[::1]:65535", "::1", 65535},         {"a-b.example_1:80", "a-b.example_1", 80},
+                {"0.0.0.0:1", "0.0.0.0", 1},           {"[fe80::1:2]:8", "fe80::1:2", 8}};
+    static const char *const bad[] = {"",         ":",           "3000",
+                                      ":3000",    "a:",          "a:65536",
+                                      "a:-1",     "a:b",         "::1:80",
+                                      "[::1]",    "[]:1",        "[a]:1",
+                                      "1.2.3:80", "a b:80",      "http://a:80",
+                                      "a/b:80",   "256.1.1.1:1", "-a:1",
+                                      ".a:1",     "[:1",         "a:99999999999999999999",
+                                      "[::1:80"};
+    weir_str host;
+    unsigned port;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        ck_assert_msg(text_address(good[i].text, &host, &port), "%s", good[i].text);
+        ck_assert_msg(weir_same(host, good[i].host), "%s", good[i].text);
+        ck_assert_uint_eq(port, good[i].port);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert_msg(!text_address(bad[i], &host, &port), "%s", bad[i]);
+}
+END_TEST
+
 START_TEST(numbers)
 {
     uint64_t n = 0;
@@ -189,6 +217,7 @@ int main(void)
     TCase *t = tcase_create("all");
     suite_add_tcase(s, t);
     tcase_add_test(t, code_points_become_utf8);
+    tcase_add_test(t, addresses);
     tcase_add_test(t, crc32c_known_answer);
     tcase_add_test(t, crc32c_of_every_length);
     tcase_add_test(t, ids_rise_and_round_trip);
