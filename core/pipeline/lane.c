@@ -217,6 +217,8 @@ static weir_status pull_once(struct lane *l, size_t *events)
         s = WEIR_E_RETRY;
     lane_leave(l);
     l->is_pulling = false;
+    if (s >= WEIR_OK && !atomic_load_explicit(&l->stage->is_ready, memory_order_relaxed))
+        stage_set_ready(l->stage, true, NULL);
     if (s < WEIR_OK || !out->pub.count) {
         give_back_claims(out);
         batch_free(out);

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,13 +35,33 @@ static bool next(const weir_jsons *j, weir_str value, weir_json_each *each)
     return json_next(value, each);
 }
 
+static pthread_key_t of_thread; /* has a thread's arena freed when it ends */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void end_thread(void *arena)
+{
+    arena_fini(arena);
+}
+
+static void make_key(void)
+{
+    if (pthread_key_create(&of_thread, end_thread) != 0)
+        abort();
+}
+
 /* Outside of callbacks the text lives until this thread has made 64 KiB more of it. */
 static struct arena *scratch(void)
 {
     static _Thread_local struct arena own;
+    static _Thread_local bool is_known;
     struct lane *l = lane_current();
     if (l)
         return &l->scratch;
+    if (!is_known) {
+        (void)pthread_once(&once, make_key);
+        (void)pthread_setspecific(of_thread, &own);
+        is_known = true;
+    }
     if (own.used_bytes > SCRATCH_MAX) {
         arena_reset(&own);
         own.used_bytes = 0;

@@ -78,6 +78,13 @@ void transform_mark(struct lane *l, struct event *ev, weir_status s, const char 
     end_event(l, ev, s, why);
 }
 
+/* What the stage was given goes on: should it not have been ready, it is again. */
+static void note_works(struct stage *s, size_t passed)
+{
+    if (passed && !atomic_load_explicit(&s->is_ready, memory_order_relaxed))
+        stage_set_ready(s, true, NULL);
+}
+
 static void run_events(struct lane *l, struct batch *b)
 {
     const weir_component *c = l->stage->component;
@@ -105,6 +112,7 @@ static void run_events(struct lane *l, struct batch *b)
     }
     lane_leave(l);
     b->pub.count = kept;
+    note_works(l->stage, kept);
     route_batch(l->stage, l->worker, b);
 }
 
@@ -242,6 +250,7 @@ static void run_batch(struct lane *l, struct batch *in)
             adopt(out, in);
         made -= end_inputs(l, in, has_heirs) + end_bound(l, out, has_heirs);
         worker_count(w, LEDGER_COPIED, made);
+        note_works(l->stage, out->pub.count);
     } else {
         discard(l, out);
         end_all(l, in, s, why_of(l));
@@ -302,5 +311,6 @@ void transform_finish_out(struct lane *l, struct batch *out, weir_status s)
         adopt(out, out->bound);
     made -= end_bound(l, out, has_heirs);
     worker_count(l->worker, LEDGER_COPIED, made);
+    note_works(l->stage, out->pub.count);
     route_batch(l->stage, l->worker, out);
 }

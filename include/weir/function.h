@@ -22,8 +22,10 @@
  *            not yours to write.
  * Growth     weir_call only gains members at its end; WEIR_HAS(c, member) asks for a newer one.
  * Isolation  None: a function runs inside the runner, so a crash is the runner's crash and a
- *            handler that never returns is never stopped. Code that is not trusted with that
- *            belongs in a process of its own (runtime: python, node or provided). */
+ *            handler that never returns is never stopped. With `isolate: thread` nobody waits for it
+ *            past its deadline; should it call the host after the runner has gone, that call does
+ *            not return. Code that is not trusted belongs in a process of its own (runtime: python,
+ *            node or provided). */
 #pragma once
 #include <weir/json.h>
 #include <weir/plugin.h>

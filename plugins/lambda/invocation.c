@@ -334,3 +334,57 @@ weir_status invocation_settle(const struct lambda *l, const weir_host *h, struct
         h->unref(h, p);
     return s;
 }
+
+/* ---- jobs of a worker ------------------------------------------------------------------------ */
+
+void jobs_push(struct jobs *jobs, struct job *take)
+{
+    if (jobs->last)
+        jobs->last->next = take;
+    else
+        jobs->first = take;
+    jobs->last = take;
+}
+
+static bool is_complete(const struct job *job)
+{
+    return job && !job->open && job->started == job->batch->count;
+}
+
+void jobs_settle(const struct lambda *l, const weir_host *h, struct worker *w, struct invocation *v,
+                 const struct answer *take)
+{
+    if (invocation_settle(l, h, v, take) < 0)
+        h->observe(h, w->figures.errors, 1);
+    if (is_complete(w->jobs.first))
+        h->wake(h);
+}
+
+weir_status jobs_emit(const weir_host *h, struct worker *w, weir_batch *out)
+{
+    struct job *job = w->jobs.first;
+    if (!is_complete(job))
+        return WEIR_IDLE;
+    w->jobs.first = job->next;
+    if (!w->jobs.first)
+        w->jobs.last = NULL;
+    const weir_batch *batch = job->batch;
+    size_t passed = job_emit(h, job, out);
+    job_free(h, w, job);
+    if (passed)
+        h->bind(h, out, batch);
+    else
+        h->done(h, batch, WEIR_OK);
+    if (is_complete(w->jobs.first)) /* one batch at a time: `out` is bound to it */
+        h->wake(h);
+    return passed ? WEIR_OK : WEIR_IDLE;
+}
+
+void jobs_free(const weir_host *h, struct worker *w)
+{
+    for (struct job *job = w->jobs.first, *next; job; job = next) {
+        next = job->next;
+        job_free(h, w, job);
+    }
+    w->jobs = (struct jobs){NULL, NULL};
+}

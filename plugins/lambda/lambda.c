@@ -124,6 +124,9 @@ static weir_status check_name(const struct lambda *l, const weir_host *h)
 static weir_status check_runtime(const struct lambda *l, const weir_host *h)
 {
     int runtime = runtime_of(l);
+    if (l->isolate != ISOLATE_NONE && runtime != RUNTIME_NATIVE)
+        return h->refuse(h, &l->isolate, 0,
+                         "isolate is for native functions: others have processes of their own");
     if (runtime == RUNTIME_PROVIDED)
         return check_provided(l, h);
     if (!l->handler)
@@ -267,6 +270,8 @@ static weir_status lambda_start(void *self, const weir_host *h)
         l->report == REPORT_ON || (l->report == REPORT_AUTO && runtime != RUNTIME_NATIVE);
     l->spare = h->keep(h, sizeof *l->spare);
     atomic_init(l->spare, (long long)l->environments);
+    l->hung = h->keep(h, sizeof *l->hung);
+    atomic_init(l->hung, 0);
     if (runtime == RUNTIME_NATIVE) {
         const char *path = place_native(l, h);
         l->native = path ? native_load(h, path) : NULL;
@@ -290,11 +295,15 @@ static weir_status lambda_worker_start(void *self, const weir_host *h)
     f->timeouts = h->metric(h, WEIR_COUNTER, "timeouts", "Invocations that took too long.");
     f->starts = h->metric(h, WEIR_COUNTER, "cold_starts", "Environments that were started.");
     f->duration = h->metric(h, WEIR_HISTOGRAM, "duration_seconds", "How long invocations took.");
-    if (l->native)
-        w->native = native_new(l, h);
+    f->hung = h->metric(h, WEIR_GAUGE, "hung_threads",
+                        "Threads that have not come back from a call whose time was over.");
+    if (l->native && l->isolate == ISOLATE_THREAD)
+        w->threads = threads_new(l, h, w);
+    else if (l->native)
+        w->native = native_new(l, h, NULL);
     else
         w->pool = pool_new(l, h, w);
-    return WEIR_OK;
+    return w->threads || w->native || w->pool ? WEIR_OK : WEIR_E_RETRY;
 }
 
 static void lambda_worker_stop(void *self, const weir_host *h)
@@ -302,6 +311,8 @@ static void lambda_worker_stop(void *self, const weir_host *h)
     struct worker *w = h->worker;
     if (w->native)
         native_free(w->native);
+    if (w->threads)
+        threads_free(w->threads, h);
     if (w->pool)
         pool_free(w->pool, h);
 }
@@ -338,6 +349,8 @@ static weir_status lambda_batch(void *self, const weir_host *h, const weir_batch
 {
     const struct lambda *l = self;
     struct worker *w = h->worker;
+    if (w->threads)
+        return threads_take(w->threads, h, in);
     if (!l->native)
         return pool_take(w->pool, h, in);
     struct job *job = job_new(h, w, in);
@@ -360,20 +373,20 @@ static weir_status lambda_ready(void *self, const weir_host *h, int fd, int read
 static weir_status lambda_tick(void *self, const weir_host *h, uint32_t id, weir_batch *out)
 {
     struct worker *w = h->worker;
-    if (!w->pool)
-        return WEIR_IDLE;
-    if (id)
+    if (w->threads)
+        threads_tick(w->threads, h, id);
+    else if (w->pool && id)
         pool_tick(w->pool, h, id);
-    return pool_emit(w->pool, h, out);
+    return jobs_emit(h, w, out);
 }
 
 /* PENDING: the functions are still at work on what is kept. */
 static weir_status lambda_drain(void *self, const weir_host *h, weir_batch *out)
 {
     struct worker *w = h->worker;
-    if (!w->pool || pool_emit(w->pool, h, out) == WEIR_OK)
+    if (jobs_emit(h, w, out) == WEIR_OK)
         return WEIR_OK;
-    return pool_is_busy(w->pool) ? WEIR_PENDING : WEIR_OK;
+    return w->jobs.first ? WEIR_PENDING : WEIR_OK;
 }
 
 static const weir_option options[] = {
@@ -393,9 +406,15 @@ static const weir_option options[] = {
     WEIR_OPTION(struct lambda, memory_size, .preset = "128MiB", .min = 1048576,
                 .max = 10737418240.0, .help = "Told to the function and in reports; not enforced."),
     WEIR_OPTION(struct lambda, timeout, .preset = "3s", .min = 1e6, .max = 900e9,
-                .help = "How long one invocation may take; a native one is warned of only."),
-    WEIR_OPTION(struct lambda, environments, .preset = "4", .min = 1, .max = 1000,
-                .help = "Processes at once, at most, but one for each worker that has events."),
+                .help = "How long one invocation may take; a native one is warned of only, unless "
+                        "isolate is thread."),
+    WEIR_OPTION(
+        struct lambda, environments, .preset = "4", .min = 1, .max = 1000,
+        .help =
+            "Processes (or threads) at once, at most, but one for each worker that has events."),
+    WEIR_OPTION(struct lambda, isolate, .choices = "none|thread",
+                .help = "Where a native function runs: on the worker's thread, or on threads of "
+                        "its own, up to environments of them, where one that hangs holds up none."),
     WEIR_OPTION(struct lambda, environment, .help = "The function's variables."),
     WEIR_OPTION(struct lambda, batch_size, .preset = "1", .min = 1, .max = 10000,
                 .help = "Events an invocation gets; more than 1: an array, and one as answer."),

@@ -4,6 +4,7 @@
  * answered by the native handler at once, or by an environment (a child process) later. Jobs leave
  * in the order in which they came. */
 #pragma once
+#include <pthread.h>
 #include <stdatomic.h>
 #include <weir/function.h>
 #include <weir/json.h>
@@ -17,6 +18,7 @@ enum { PAYLOAD_ENVELOPE, PAYLOAD_BODY };
 enum { ON_NULL_DROP, ON_NULL_KEEP };
 enum { REPORT_AUTO, REPORT_ON, REPORT_OFF };
 enum { ENDPOINT_EMBEDDED, ENDPOINT_AWS };
+enum { ISOLATE_NONE, ISOLATE_THREAD };
 enum {
     ANSWER_MAX_BYTES = 6291556, /* of AWS: 6 MiB and a hundred bytes */
     REQUEST_ID_SIZE = 37,
@@ -38,7 +40,7 @@ struct lambda {
     weir_size memory_size;
     weir_duration timeout;
     int64_t environments, batch_size;
-    int runtime, payload, on_null, report, endpoint;
+    int runtime, payload, on_null, report, endpoint, isolate;
     weir_services pipeline;
     const weir_jsons *json;
     const weir_shapes *shapes;
@@ -48,7 +50,8 @@ struct lambda {
     struct program program;
     const char *group, *arn;
     bool is_reporting;
-    atomic_llong *spare; /* environments that no worker has taken yet */
+    atomic_llong *spare; /* environments or threads that no worker has taken yet */
+    atomic_llong *hung;  /* threads that have not come back from a call whose time was over */
 };
 
 enum { ITEM_WAITING, ITEM_BODY, ITEM_AS_IS, ITEM_MARKED };
@@ -79,24 +82,38 @@ struct invocation { /* events [first, first + count) of a job */
 };
 
 struct figures {
-    weir_metric *invocations, *errors, *timeouts, *starts, *duration;
+    weir_metric *invocations, *errors, *timeouts, *starts, *duration, *hung;
 };
 
-struct native; /* native.c */
-struct pool;   /* pool.c */
+struct jobs { /* of one worker, in the order in which they leave */
+    struct job *first, *last;
+};
+
+struct native;  /* native.c */
+struct pool;    /* pool.c */
+struct threads; /* threads.c */
 
 struct worker {
     struct figures figures;
     struct job *free_jobs;
     struct native *native;
     size_t native_calls; /* of the batch in hand */
+    struct jobs jobs;    /* of pool or threads */
     struct pool *pool;
+    struct threads *threads;
 };
 
 /* invocation.c */
 struct job *job_new(const weir_host *h, struct worker *w, const weir_batch *batch);
 void job_free(const weir_host *h, struct worker *w, struct job *take);
 size_t job_emit(const weir_host *h, struct job *job, weir_batch *out); /* how many were passed */
+void jobs_push(struct jobs *jobs, struct job *take);
+/* Hands the oldest job to `out` if it is complete. */
+weir_status jobs_emit(const weir_host *h, struct worker *w, weir_batch *out);
+void jobs_free(const weir_host *h, struct worker *w);
+/* What an invocation came to, into its job; the worker is woken if one may leave. */
+void jobs_settle(const struct lambda *l, const weir_host *h, struct worker *w, struct invocation *v,
+                 const struct answer *take);
 /* Takes the next events of the job. */
 void invocation_begin(const struct lambda *l, const weir_host *h, struct job *job,
                       struct invocation *v);
@@ -111,9 +128,23 @@ weir_status invocation_class(const struct lambda *l, weir_str error_type);
 /* Of the body that a runtime posted as an error: "type: message". */
 struct answer invocation_error(const struct lambda *l, const weir_host *h, weir_str body);
 
+/* threads.c: native functions on threads of their own */
+struct guard { /* what a thread that may never come back holds while it is in the host's code */
+    pthread_mutex_t lock;
+    bool is_cut;               /* the host is going away: who comes for it stays there for ever */
+    struct thread_text *texts; /* what the call was handed; until the handler returns */
+};
+void guard_enter(struct guard *g); /* NULL: on the worker's own thread, where nothing is guarded */
+void guard_leave(struct guard *g);
+void *guard_text(struct guard *g, size_t n); /* within it */
+struct threads *threads_new(const struct lambda *l, const weir_host *h, struct worker *w);
+void threads_free(struct threads *t, const weir_host *h);
+weir_status threads_take(struct threads *t, const weir_host *h, const weir_batch *batch);
+void threads_tick(struct threads *t, const weir_host *h, uint32_t id);
+
 /* native.c */
 const weir_function_manifest *native_load(const weir_host *h, const char *path);
-struct native *native_new(const struct lambda *l, const weir_host *h);
+struct native *native_new(const struct lambda *l, const weir_host *h, struct guard *guard);
 void native_free(struct native *n);
 struct answer native_call(struct native *n, const weir_host *h, const struct invocation *v,
                           weir_str event);
@@ -147,8 +178,5 @@ void report_line(const struct lambda *l, const char *stream, weir_str line);
 struct pool *pool_new(const struct lambda *l, const weir_host *h, struct worker *w);
 void pool_free(struct pool *p, const weir_host *h);
 weir_status pool_take(struct pool *p, const weir_host *h, const weir_batch *batch);
-/* Hands the oldest job to `out` if it is complete. */
-weir_status pool_emit(struct pool *p, const weir_host *h, weir_batch *out);
 void pool_ready(struct pool *p, const weir_host *h, int fd);
 void pool_tick(struct pool *p, const weir_host *h, uint32_t id);
-bool pool_is_busy(const struct pool *p);

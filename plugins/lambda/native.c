@@ -10,10 +10,12 @@ struct native {
     weir_call call; /* first: what the function is given */
     const struct lambda *l;
     const weir_host *h;
-    char *data; /* the answer; grown, and kept for the next call */
+    struct guard *guard; /* NULL: it runs on the worker's thread */
+    char *data;          /* the answer; grown, and kept for the next call */
     size_t used, capacity;
     bool is_too_large;
     const char *why;
+    char reason[WHY_SIZE]; /* of `why` */
     char stream[STREAM_NAME_SIZE];
 };
 
@@ -32,8 +34,11 @@ static const struct native *home_const(const weir_call *c)
 
 static int64_t call_remaining_ns(const weir_call *c)
 {
-    const weir_host *h = home_const(c)->h;
-    return c->deadline_ns - h->now(h);
+    const struct native *n = home_const(c);
+    guard_enter(n->guard);
+    int64_t left_ns = c->deadline_ns - n->h->now(n->h);
+    guard_leave(n->guard);
+    return left_ns;
 }
 
 static void call_log(weir_call *c, const char *fmt, ...) WEIR_PRINTF(2, 3);
@@ -46,57 +51,91 @@ static void call_log(weir_call *c, const char *fmt, ...)
     int made = vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
     size_t len = made < 0 ? 0 : (size_t)made < sizeof line ? (size_t)made : sizeof line - 1;
+    guard_enter(n->guard);
     report_line(n->l, n->stream, (weir_str){line, len});
+    guard_leave(n->guard);
+}
+
+/* Until the handler returns, on whatever thread it runs. Within the guard. */
+static void *take_bytes(const struct native *n, size_t size)
+{
+    return n->guard ? guard_text(n->guard, size) : n->h->scratch(n->h, size);
 }
 
 static void *call_scratch(weir_call *c, size_t n)
 {
-    const weir_host *h = home(c)->h;
-    return memset(h->scratch(h, n ? n : 1), 0, n);
+    const struct native *native = home(c);
+    guard_enter(native->guard);
+    void *bytes = memset(take_bytes(native, n ? n : 1), 0, n);
+    guard_leave(native->guard);
+    return bytes;
 }
 
 static const char *call_variable(const weir_call *c, const char *name)
 {
-    const weir_pairs *all = &home_const(c)->l->environment;
-    const weir_host *h = home_const(c)->h;
-    for (size_t i = 0; i < all->count; i++) {
+    const struct native *n = home_const(c);
+    char *text = NULL;
+    guard_enter(n->guard);
+    const weir_pairs *all = &n->l->environment;
+    for (size_t i = 0; i < all->count && !text; i++) {
         weir_str value = all->items[i].value;
         if (!weir_same(all->items[i].key, name))
             continue;
-        char *text = h->scratch(h, value.len + 1);
+        text = take_bytes(n, value.len + 1);
         memcpy(text, value.len ? value.ptr : "", value.len);
         text[value.len] = 0;
-        return text;
     }
-    return NULL;
+    guard_leave(n->guard);
+    return text;
 }
 
 static weir_str call_find(const weir_call *c, weir_str value, const char *path)
 {
-    const weir_jsons *j = home_const(c)->l->json;
-    return value.ptr ? j->find(j, value, path) : value;
+    const struct native *n = home_const(c);
+    guard_enter(n->guard);
+    weir_str found = value.ptr ? n->l->json->find(n->l->json, value, path) : value;
+    guard_leave(n->guard);
+    return found;
 }
 
 static int call_kind(const weir_call *c, weir_str value)
 {
-    const weir_jsons *j = home_const(c)->l->json;
-    return value.ptr ? j->kind(j, value) : WEIR_JSON_NONE;
+    const struct native *n = home_const(c);
+    guard_enter(n->guard);
+    int kind = value.ptr ? n->l->json->kind(n->l->json, value) : WEIR_JSON_NONE;
+    guard_leave(n->guard);
+    return kind;
 }
 
 static weir_str call_text(const weir_call *c, weir_str value)
 {
-    const weir_jsons *j = home_const(c)->l->json;
+    const struct native *n = home_const(c);
     int kind = call_kind(c, value);
     if (kind == WEIR_JSON_NONE || kind == WEIR_JSON_NULL)
         return (weir_str){"", 0};
-    return kind == WEIR_JSON_TEXT ? j->text(j, value) : value;
+    if (kind != WEIR_JSON_TEXT)
+        return value;
+    guard_enter(n->guard);
+    value = n->l->json->text(n->l->json, value);
+    if (n->guard) { /* outside of callbacks it would not live long enough */
+        char *copy = take_bytes(n, value.len + 1);
+        memcpy(copy, value.len ? value.ptr : "", value.len);
+        value.ptr = copy;
+    }
+    guard_leave(n->guard);
+    return value;
 }
 
 static bool call_next(const weir_call *c, weir_str value, weir_json_each *each)
 {
-    const weir_jsons *j = home_const(c)->l->json;
+    const struct native *n = home_const(c);
     int kind = call_kind(c, value);
-    return (kind == WEIR_JSON_ARRAY || kind == WEIR_JSON_OBJECT) && j->next(j, value, each);
+    if (kind != WEIR_JSON_ARRAY && kind != WEIR_JSON_OBJECT)
+        return false;
+    guard_enter(n->guard);
+    bool has_more = n->l->json->next(n->l->json, value, each);
+    guard_leave(n->guard);
+    return has_more;
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */
@@ -143,8 +182,9 @@ static void comma(struct native *n)
 
 static void append_quoted(struct native *n, weir_str text)
 {
-    const weir_jsons *j = n->l->json;
-    append(n, j->quote(j, text));
+    guard_enter(n->guard);
+    append(n, n->l->json->quote(n->l->json, text));
+    guard_leave(n->guard);
 }
 
 static void begin_member(struct native *n, const char *key)
@@ -219,15 +259,17 @@ static weir_status call_fail(weir_call *c, weir_status s, const char *type, cons
 static weir_status call_fail(weir_call *c, weir_status s, const char *type, const char *fmt, ...)
 {
     struct native *n = home(c);
-    char *why = n->h->scratch(n->h, WHY_SIZE);
-    int used = snprintf(why, WHY_SIZE, "%.200s: ", type);
+    int used = snprintf(n->reason, sizeof n->reason, "%.200s: ", type);
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(why + used, (size_t)(WHY_SIZE - used), fmt, args);
+    (void)vsnprintf(n->reason + used, sizeof n->reason - (size_t)used, fmt, args);
     va_end(args);
-    n->why = why;
-    if (s == WEIR_E_RETRY)
-        return invocation_class(n->l, weir_text(type));
+    n->why = n->reason;
+    if (s != WEIR_E_RETRY)
+        return s;
+    guard_enter(n->guard);
+    s = invocation_class(n->l, weir_text(type));
+    guard_leave(n->guard);
     return s;
 }
 
@@ -268,10 +310,13 @@ const weir_function_manifest *native_load(const weir_host *h, const char *path)
     return symbol;
 }
 
-struct native *native_new(const struct lambda *l, const weir_host *h)
+/* NULL: no memory. */
+struct native *native_new(const struct lambda *l, const weir_host *h, struct guard *guard)
 {
-    struct native *n = h->keep(h, sizeof *n);
-    *n = (struct native){.call = table, .l = l};
+    struct native *n = calloc(1, sizeof *n);
+    if (!n)
+        return NULL;
+    *n = (struct native){.call = table, .l = l, .h = h, .guard = guard};
     n->call.function = l->function_name;
     report_stream_name(h, n->stream);
     return n;
@@ -280,6 +325,7 @@ struct native *native_new(const struct lambda *l, const weir_host *h)
 void native_free(struct native *n)
 {
     free(n->data);
+    free(n);
 }
 
 static struct answer refused(weir_status s, const char *why)
@@ -310,6 +356,7 @@ static struct answer answer_of(struct native *n, weir_status s)
 struct answer native_call(struct native *n, const weir_host *h, const struct invocation *v,
                           weir_str event)
 {
+    guard_enter(n->guard);
     n->h = h;
     n->used = 0;
     n->is_too_large = false;
@@ -319,11 +366,16 @@ struct answer native_call(struct native *n, const weir_host *h, const struct inv
     n->call.deadline_ns = v->deadline_ns;
     if (n->l->is_reporting)
         report_start(n->l, n->stream, v->request_id);
-    weir_status s = n->l->native->handler(&n->call);
+    weir_handler handler = n->l->native->handler;
+    guard_leave(n->guard);
+    weir_status s = handler(&n->call);
+    guard_enter(n->guard);
     if (n->l->is_reporting)
         report_end(n->l, n->stream,
                    &(struct report){.request_id = v->request_id,
                                     .duration_ns = h->now(h) - v->begun_ns,
                                     .trouble = n->why});
-    return answer_of(n, s);
+    struct answer a = answer_of(n, s);
+    guard_leave(n->guard);
+    return a;
 }

@@ -15,7 +15,6 @@ struct pool {
     struct worker *w;
     struct environment **all; /* those made so far */
     size_t count, capacity;
-    struct job *first, *last;
     int64_t backoff_ns;  /* after a start that failed */
     bool is_backing_off; /* until TIMER_RESTART, or until one has started */
 };
@@ -30,26 +29,7 @@ struct pool *pool_new(const struct lambda *l, const weir_host *h, struct worker 
     return p;
 }
 
-bool pool_is_busy(const struct pool *p)
-{
-    return p->first != NULL;
-}
-
 /* ---- answers --------------------------------------------------------------------------------- */
-
-static bool is_complete(const struct job *job)
-{
-    return job && !job->open && job->started == job->batch->count;
-}
-
-static void settle(struct pool *p, const weir_host *h, struct invocation *v,
-                   const struct answer *take)
-{
-    if (invocation_settle(p->l, h, v, take) < 0)
-        h->observe(h, p->w->figures.errors, 1);
-    if (is_complete(p->first))
-        h->wake(h);
-}
 
 /* The event in work has its answer. */
 static void conclude(struct pool *p, const weir_host *h, struct environment *e,
@@ -68,7 +48,7 @@ static void conclude(struct pool *p, const weir_host *h, struct environment *e,
                        .trouble = e->trouble,
                    });
     e->init_ns = 0;
-    settle(p, h, &e->work, take);
+    jobs_settle(p->l, h, p->w, &e->work, take);
 }
 
 static void back_off(struct pool *p, const weir_host *h)
@@ -87,11 +67,11 @@ static void fail_start(struct pool *p, const weir_host *h, const struct answer *
     for (size_t i = 0; i < p->count; i++)
         if (p->all[i]->phase != PHASE_NONE && p->all[i]->phase != PHASE_ENDING)
             return;
-    for (struct job *job = p->first; job; job = job->next)
+    for (struct job *job = p->w->jobs.first; job; job = job->next)
         while (job->started < job->batch->count) {
             struct invocation v;
             invocation_begin(p->l, h, job, &v);
-            settle(p, h, &v, why);
+            jobs_settle(p->l, h, p->w, &v, why);
         }
 }
 
@@ -230,7 +210,7 @@ static void invoke(struct pool *p, const weir_host *h, struct environment *e, st
     invocation_begin(p->l, h, job, &e->work);
     weir_payload *event = invocation_payload(p->l, h, &e->work, &failed);
     if (!event) {
-        settle(p, h, &e->work, &failed);
+        jobs_settle(p->l, h, p->w, &e->work, &failed);
         return;
     }
     h->observe(h, p->w->figures.invocations, 1);
@@ -249,7 +229,7 @@ static void invoke(struct pool *p, const weir_host *h, struct environment *e, st
 static void dispatch(struct pool *p, const weir_host *h)
 {
     size_t wanted = 0;
-    for (struct job *job = p->first; job; job = job->next) {
+    for (struct job *job = p->w->jobs.first; job; job = job->next) {
         struct environment *e = NULL;
         while (job->started < job->batch->count && (e = find_idle(p)))
             invoke(p, h, e, job);
@@ -368,34 +348,9 @@ void pool_tick(struct pool *p, const weir_host *h, uint32_t id)
 
 weir_status pool_take(struct pool *p, const weir_host *h, const weir_batch *batch)
 {
-    struct job *job = job_new(h, p->w, batch);
-    if (p->last)
-        p->last->next = job;
-    else
-        p->first = job;
-    p->last = job;
+    jobs_push(&p->w->jobs, job_new(h, p->w, batch));
     dispatch(p, h);
     return WEIR_PENDING;
-}
-
-weir_status pool_emit(struct pool *p, const weir_host *h, weir_batch *out)
-{
-    struct job *job = p->first;
-    if (!is_complete(job))
-        return WEIR_IDLE;
-    p->first = job->next;
-    if (!p->first)
-        p->last = NULL;
-    const weir_batch *batch = job->batch;
-    size_t passed = job_emit(h, job, out);
-    job_free(h, p->w, job);
-    if (passed)
-        h->bind(h, out, batch);
-    else
-        h->done(h, batch, WEIR_OK);
-    if (is_complete(p->first)) /* one batch at a time: `out` is bound to it */
-        h->wake(h);
-    return passed ? WEIR_OK : WEIR_IDLE;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -421,9 +376,5 @@ void pool_free(struct pool *p, const weir_host *h)
         if (p->all[i]->phase != PHASE_NONE)
             environment_end(p->all[i], p->l, h, how, sizeof how);
     }
-    for (struct job *job = p->first, *next; job; job = next) {
-        next = job->next;
-        job_free(h, p->w, job);
-    }
-    p->first = p->last = NULL;
+    jobs_free(h, p->w);
 }

@@ -267,6 +267,53 @@ WEIR_FUNCTION(hang);
         self.assertEqual(r.wait(), 70)
         self.assertIn("a stage does not come back", r.log)
 
+    def start_isolated(self, timeout):
+        self.compile("f.so", NATIVE.replace("    if (weir_same(mode, \"reject\"))", """
+    if (weir_same(mode, "hang"))
+        while (access("%s", F_OK) != 0)
+            usleep(1000);
+    if (weir_same(mode, "reject"))""" % self.path("released"), 1))
+        return self.start_with("handler: f.so\n    isolate: thread", timeout)
+
+    def test_native_on_threads(self):
+        """What a function does on threads of its own is what it does in line."""
+        r = self.start_isolated("20s")
+        self.post_all(r, "good", "error", "garbage", "other", "reject", "drop", "good")
+        self.assertEqual(self.did(2), ["good", "good"])
+        found = self.dead(r, 4)
+        self.assertIn("BadEvent: never", found.pop("reject")[2])
+        self.check_dead(found, error="ValueError: no use for error", garbage="(?i)json", other="did not say why")
+        r.wait_settled(dead_lettered=4, delivered=2, filtered=1)
+        self.assertIn("mode good of f", self.logged(r))
+        r.stop()
+
+    def test_native_on_threads_that_hangs(self):
+        """A call that hangs fails by its time-out, the others go on, and the runner stops as always."""
+        r = self.start_isolated("300ms")
+        self.post_all(r, "hang", "good", "good")
+        self.assertEqual(self.did(2), ["good", "good"])
+        self.check_dead(self.dead(r, 1), hang="Sandbox.Timedout: Task timed out after 0.30 seconds")
+        self.post_all(r, "good")
+        self.assertEqual(self.did(3), ["good"] * 3)
+        r.wait_settled(dead_lettered=1, delivered=3)
+        self.assertEqual(r.get("/readyz").status, 200)
+        r.stop()
+
+    def test_native_that_hangs_too_often(self):
+        """After sixteen threads that are gone no more are made: the stage is not ready and keeps its events."""
+        r = self.start_isolated("100ms")
+        self.post_all(r, *["hang"] * 8)
+        wait_for(lambda: "have not come back" in r.get("/readyz").text, lambda: "a stage that is not ready\n" + r.log)
+        self.assertEqual(r.get("/readyz").status, 503)
+        self.assertGreaterEqual(r.metrics()['weir_lambda_hung_threads{stage="f"}'], 16)
+        self.post_all(r, "good")
+        self.write("released", "")
+        wait_for(lambda: "good" in [v["did"] for v in self.wait_lines(self.out, 1)], lambda: "the rest\n" + r.log)
+        wait_for(lambda: r.get("/readyz").status == 200, lambda: "a stage that works again\n" + r.log)
+        wait_for(lambda: r.ledger()["in_flight"] == 0, "the rest")
+        wait_for(lambda: r.metrics()['weir_lambda_hung_threads{stage="f"}'] == 0, "the threads to come back")
+        r.stop()
+
     def test_start_that_fails(self):
         """An init error is every event's error, until it is mended."""
         self.write("f.py", PYTHON)

@@ -316,6 +316,45 @@ START_TEST(other_abi)
 }
 END_TEST
 
+/* Events wait for no thread that hangs: it is left to itself, and another one takes its place. */
+START_TEST(threads_that_hang)
+{
+    char source[8192];
+    snprintf(source, sizeof source,
+             "#include <unistd.h>\n" HANDLER(
+                 "if (c->kind(c, c->find(c, c->event, \"detail.hang\")) == WEIR_JSON_BOOL)"
+                 "    while (access(\"%s/released\", F_OK) != 0) usleep(1000);"
+                 "c->reply(c, c->find(c, c->event, \"detail\")); return WEIR_OK;"),
+             folder);
+    weir_test *t = started(build("hangs", source), "isolate=thread", "environments=1");
+    weir_test_event(t, "{\"hang\":true}");
+    weir_test_event(t, "1");
+    ck_assert_int_eq(weir_test_push(t), WEIR_PENDING);
+    ck_assert_uint_eq(weir_test_out_count(t), 0);
+    weir_test_move(t, 3000000000);
+    ck_assert_int_eq(fate(t, 0).status, WEIR_E_RETRY);
+    ck_assert_str_eq(fate(t, 0).why, "Sandbox.Timedout: Task timed out after 3.00 seconds");
+    while (!weir_test_out_count(t))
+        ck_assert(weir_test_wait(t, 20000));
+    ck_assert_str_eq(out_text(t, 0), "1");
+    ck_assert(weir_test_metric(t, "timeouts") == 1);
+    weir_test_event(t, "2");
+    ck_assert_int_eq(weir_test_push(t), WEIR_PENDING);
+    while (weir_test_out_count(t) < 2)
+        ck_assert(weir_test_wait(t, 20000));
+    ck_assert_str_eq(out_text(t, 1), "2");
+    ck_assert(weir_test_metric(t, "hung_threads") == 1);
+    char path[4200];
+    snprintf(path, sizeof path, "%s/released", folder);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fclose(f);
+    while (weir_test_metric(t, "hung_threads") > 0)
+        ck_assert(weir_test_wait(t, 20000));
+    ck_assert_int_eq(weir_test_free(t), 0);
+}
+END_TEST
+
 /* Released functions keep running: what they were built against does not move. */
 START_TEST(layout)
 {
@@ -384,6 +423,7 @@ int main(void)
     tcase_add_test(c, refusals);
     tcase_add_test(c, other_abi);
     tcase_add_test(c, cut_short);
+    tcase_add_test(c, threads_that_hang);
     tcase_add_test(c, layout);
     tcase_add_test(c, header_alone);
     suite_add_tcase(s, c);

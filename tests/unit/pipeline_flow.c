@@ -423,6 +423,21 @@ START_TEST(not_ready_until_mended)
 }
 END_TEST
 
+/* Also where there is nothing to be brought yet. */
+START_TEST(source_not_ready_until_it_works)
+{
+    struct buf why = {0};
+    rig_start(&rig, workers[_i],
+              "sources: { in: { plugin: feed, count: 0, fails: 1 } }\n"
+              "sinks: { a: { plugin: take, inputs: [in] } }\n");
+    rig_wait(&rig, !pipeline_is_ready(rig.pipeline, &why));
+    ck_assert_ptr_nonnull(strstr(buf_text(&why), "nobody is there"));
+    rig_wait(&rig, (why.len = 0, pipeline_is_ready(rig.pipeline, &why)));
+    buf_fini(&why);
+    finish(0, 0, 0, 0);
+}
+END_TEST
+
 START_TEST(result_is_told)
 {
     rig_start(&rig, workers[_i],
@@ -594,6 +609,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, given_up_by_age, 0, WAYS);
     tcase_add_loop_test(t, blocked_until_mended, 0, WAYS);
     tcase_add_loop_test(t, not_ready_until_mended, 0, WAYS);
+    tcase_add_loop_test(t, source_not_ready_until_it_works, 0, 1);
     tcase_add_loop_test(t, result_is_told, 0, WAYS);
     tcase_add_loop_test(t, batches_have_limits, 0, WAYS);
     tcase_add_loop_test(t, rate_counts_what_was_sent, 0, 2);

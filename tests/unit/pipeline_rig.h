@@ -61,7 +61,7 @@ static inline void world_clear(void)
 /* ---- feed: a source ---- */
 
 struct feed {
-    int64_t count, batch, pad;
+    int64_t count, batch, pad, fails;
     int when;
     bool ends;
     int64_t next;
@@ -71,6 +71,7 @@ static const weir_option feed_options[] = {
     WEIR_OPTION(struct feed, count, .preset = "0", .help = "events"),
     WEIR_OPTION(struct feed, batch, .preset = "7", .help = "events in a batch"),
     WEIR_OPTION(struct feed, pad, .preset = "0", .help = "bytes more"),
+    WEIR_OPTION(struct feed, fails, .preset = "0", .help = "pulls that fail first"),
     WEIR_OPTION(struct feed, when, .choices = "settled|durable|result", .help = "WEIR_WHEN_*"),
     WEIR_OPTION(struct feed, ends, .help = "END after the last"),
     {0}};
@@ -79,6 +80,8 @@ static inline weir_status feed_pull(void *self, const weir_host *h, weir_batch *
 {
     struct feed *f = self;
     int64_t first = f->next, n = 0;
+    if (f->fails && f->fails--)
+        return h->fail(h, WEIR_E_RETRY, 0, "nobody is there");
     if (first == f->count)
         return f->ends ? WEIR_END : WEIR_IDLE;
     out->cookie = (uint64_t)first;
