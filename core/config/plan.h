@@ -88,7 +88,9 @@ struct plan_settings {    /* the keys beside the stages */
     weir_size memory;    /* the budget for payloads */
     weir_duration drain; /* deadline of a stop */
     weir_size journal_max;
-    bool trace; /* keep where each event went */
+    enum plan_durability { DURABILITY_FSYNC, DURABILITY_INTERVAL, DURABILITY_OS } durability;
+    weir_duration sync_every; /* DURABILITY_INTERVAL */
+    bool trace;               /* keep where each event went */
     weir_size trace_max;
     weir_strings plugin_dirs;
 };

@@ -20,6 +20,10 @@ static const weir_option admin_options[] = {
 static const weir_option journal_options[] = {
     WEIR_OPTION(struct plan_journal, max_size, .preset = "10GiB", .min = 16777216, .max = 1e18,
                 .help = "of all files on disk; then sources are held back"),
+    WEIR_OPTION(struct plan_journal, durability, .preset = "fsync",
+                .help = "what an accepted event survives: fsync (a power cut), interval(20ms) (a "
+                        "power cut may take what came since then), os (a power cut may take what "
+                        "the system has not written); each survives a kill"),
     {0}};
 
 static const weir_option trace_options[] = {
@@ -153,6 +157,34 @@ static void check_account(struct plan_work *w, const struct plan_aws *aws)
                  "an account number has 12 digits");
 }
 
+static bool parse_durability(const char *text, struct plan_settings *s)
+{
+    static const char prefix[] = "interval(";
+    enum { PREFIX = sizeof prefix - 1 };
+    size_t n = strlen(text);
+    s->durability = DURABILITY_FSYNC;
+    if (strcmp(text, "fsync") == 0)
+        return true;
+    s->durability = DURABILITY_OS;
+    if (strcmp(text, "os") == 0)
+        return true;
+    s->durability = DURABILITY_INTERVAL;
+    if (strncmp(text, prefix, PREFIX) != 0 || text[n - 1] != ')')
+        return false;
+    weir_str span = {text + PREFIX, n - PREFIX - 1};
+    return unit_parse_duration(span, &s->sync_every.ns) && s->sync_every.ns >= 1000000 &&
+           s->sync_every.ns <= INT64_C(10000000000);
+}
+
+static void read_durability(struct plan_work *w, const struct plan_journal *journal)
+{
+    const struct node *at = places_find(w->places, &journal->durability);
+    if (journal->durability && !parse_durability(journal->durability, &w->plan->settings) && at)
+        diag_add(w->d, DIAG_ERROR, at, "write durability: fsync",
+                 "expected fsync, interval(20ms) with 1ms to 10s, or os, found %s",
+                 node_show(w->d, at));
+}
+
 static void flatten(struct plan_work *w, const struct plan_file *file)
 {
     struct plan_settings *s = &w->plan->settings;
@@ -177,6 +209,7 @@ static void flatten(struct plan_work *w, const struct plan_file *file)
     if (s->admin && strcmp(s->admin, "off") != 0)
         option_value_address(w->d, places_find(w->places, &admin->listen), s->admin);
     s->journal_max = journal->max_size;
+    read_durability(w, journal);
     s->trace = trace->enabled;
     s->trace_max = trace->max_size;
 }

@@ -11,6 +11,7 @@ struct plan_admin {
 };
 struct plan_journal {
     weir_size max_size;
+    const char *durability;
 };
 struct plan_trace {
     bool enabled;

@@ -84,13 +84,20 @@ static void add_segments(struct journal *j, struct buf *b)
     memcpy(b->ptr + at, &n, sizeof n);
 }
 
+/* The segment that the log goes on in; NULL if nothing of it is synced yet: it may be given up. */
+static const struct segment *base_of(const struct journal *j)
+{
+    return j->active && j->active->end > FORMAT_HEADER_BYTES ? j->active : NULL;
+}
+
 /* Under the lock, between two groups. */
 static void snapshot(struct journal *j, struct buf *b, bool is_closed)
 {
+    const struct segment *base = base_of(j);
     add_u64(b, j->group_number);
-    add_u64(b, j->active ? j->active->number : j->last_number);
+    add_u64(b, base ? base->number : j->last_number);
     add_u64(b, j->number_max);
-    add_u32(b, j->active ? j->active->end : j->last_end);
+    add_u32(b, base ? base->end : j->last_end);
     add_u32(b, is_closed);
     add_u32(b, j->counter_count);
     for (uint32_t i = 0; i < j->counter_count; i++) {
@@ -175,7 +182,11 @@ int checkpoint_write(struct journal *j, bool is_closed)
                 : j->checks[0].number < j->checks[1].number ? 0
                                                             : 1;
     struct check_slot *c = &j->checks[which];
-    int result = open_file(j, which);
+    if (j->pending && !base_of(j) && !j->last_number) /* there is nothing to tell of yet */
+        return -EAGAIN;
+    int result = commit_sync_log(j); /* it tells only of what is on the disk */
+    if (result == 0)
+        result = open_file(j, which);
     if (result < 0)
         return result;
     struct check_header h = {.major = FORMAT_MAJOR, .number = j->check_number + 1, .salt = j->salt};
@@ -191,7 +202,7 @@ int checkpoint_write(struct journal *j, bool is_closed)
     c->start = 0; /* if it fails, the other one is what counts, and this is written next */
     result = write_file(j, c, &b);
     if (result == 0) {
-        c->start = j->active ? j->active->number : j->last_number;
+        c->start = base_of(j) ? j->active->number : j->last_number;
         c->number = h.number;
         j->check_number = h.number;
         j->bytes_since_check = 0;

@@ -15,6 +15,7 @@ enum {
     APPLY_MAX = 512,    /* records applied while readers wait */
     CHECK_BYTES = 16 << 20,
     COMPACT_STEP = 256 << 10,
+    STORE_TRIES = 3, /* the first, its move, and the move's own */
 };
 static const int64_t check_every_ns = 10 * 1000000000LL;
 static const int64_t lazy_max_ns = 100 * 1000000LL;
@@ -66,6 +67,12 @@ void commit_leave(struct journal *j)
     (void)pthread_mutex_unlock(&j->commit_lock);
 }
 
+/* Where the next group goes: behind what was written and is not synced. */
+static uint32_t write_at(const struct journal *j)
+{
+    return j->active->end + j->pending_bytes;
+}
+
 static bool take_queue(struct journal *j)
 {
     journal_lock(j);
@@ -92,7 +99,7 @@ static void set_full(struct journal *j, bool is_full)
 /* Puts never touch the reserve, so that what makes room always finds some. */
 static bool has_put_room(struct journal *j, size_t bytes)
 {
-    bool fits = j->active && segment_room(j->active, j->active->end) >= bytes + GROUP_SLACK;
+    bool fits = j->active && segment_room(j->active, write_at(j)) >= bytes + GROUP_SLACK;
     bool has_room =
         slot_prepare(j, SLOTS_RESERVED + 1) || (fits && j->slot_count >= SLOTS_RESERVED);
     has_room = has_room && checkpoint_has_room(j);
@@ -113,7 +120,7 @@ static weir_status judge(struct journal *j, const struct journal_unit *u)
 static void gather(struct journal *j)
 {
     struct group *g = &j->group;
-    uint32_t room = j->active ? segment_room(j->active, j->active->end) : 0;
+    uint32_t room = j->active ? segment_room(j->active, write_at(j)) : 0;
     uint32_t limit = slot_default_bytes(j) / 2;
     if (limit > GROUP_BYTES_MAX)
         limit = GROUP_BYTES_MAX;
@@ -213,13 +220,14 @@ static void stamp_group(struct journal *j)
     struct group *g = &j->group;
     struct record *r = (struct record *)(void *)g->head.ptr;
     struct group_body body = {
-        .number = j->group_number + 1,
+        .number = j->group_number + j->pending_count + 1,
         .bytes = (uint32_t)g->head.len + g->bytes,
         .records = g->head_records + g->records,
+        .synced = j->synced_number,
     };
     memcpy(r + 1, &body, sizeof body);
     r->body_crc = hash_crc32c(0, &body, sizeof body);
-    uint32_t at = j->active->end;
+    uint32_t at = write_at(j);
     stamp_all(j->active->place, g->head.ptr, g->head.len, at);
     at += (uint32_t)g->head.len;
     for (struct journal_unit *u = g->units.first; u; u = u->next) {
@@ -232,8 +240,10 @@ static void stamp_group(struct journal *j)
 
 /* ---- writing it ---- */
 
+/* A segment that has a successor was synced up to its end. */
 static void seal_active(struct journal *j)
 {
+    (void)commit_sync_log(j);
     segment_seal(j, j->active);
     j->last_number = j->active->number;
     j->last_end = j->active->end;
@@ -244,7 +254,15 @@ static int place_group(struct journal *j)
 {
     struct group *g = &j->group;
     build_head(j, !j->active);
-    if (j->active && segment_room(j->active, j->active->end) < g->head.len + g->bytes) {
+    bool fits = j->active && segment_room(j->active, write_at(j)) >= g->head.len + g->bytes;
+    if (j->pending && (!fits || g->head_records)) { /* names tell sums as they are applied */
+        int result = commit_settle(j);
+        if (result < 0)
+            return result;
+        build_head(j, !j->active);
+        fits = j->active && segment_room(j->active, write_at(j)) >= g->head.len + g->bytes;
+    }
+    if (j->active && !fits) {
         seal_active(j);
         build_head(j, true);
     }
@@ -266,7 +284,7 @@ static int write_group(struct journal *j)
     for (struct journal_unit *u = g->units.first; u; u = u->next)
         if (u->status == WEIR_OK && u->len)
             g->parts[n++] = (struct iovec){u->bytes, u->len};
-    return disk_writev_all(j->disk, j->active->slot->fd, g->parts, (int)n, j->active->end);
+    return disk_writev_all(j->disk, j->active->slot->fd, g->parts, (int)n, write_at(j));
 }
 
 static void answer(struct journal_unit *u)
@@ -276,8 +294,11 @@ static void answer(struct journal_unit *u)
         u->done(u->user, u->status, u);
 }
 
+/* They hear of it early only if a failed sync could be moved away from for certain. */
 static void answer_written(struct journal *j)
 {
+    if (!slot_is_spare(j, (uint32_t)j->group.head.len + j->group.bytes))
+        return;
     for (struct journal_unit *u = j->group.units.first; u; u = u->next)
         if (u->level == JOURNAL_WRITTEN && u->status == WEIR_OK && !u->is_done)
             answer(u);
@@ -289,6 +310,8 @@ static void abandon_active(struct journal *j, int error)
 {
     char text[128];
     struct segment *g = j->active;
+    j->is_pending_lost = j->pending != NULL;
+    j->pending_bytes = j->pending_count = 0;
     log_write(WEIR_ERROR, NULL, "journal %s: slot %u: %s; moving to another", j->path,
               g->slot->index, error_sys_text(-error, text, sizeof text));
     g->slot->is_retired = true;
@@ -296,6 +319,7 @@ static void abandon_active(struct journal *j, int error)
     j->health.sync_failures++;
     journal_unlock(j);
     if (g->end > FORMAT_HEADER_BYTES) {
+        j->abandoned = g->number;
         seal_active(j);
         return;
     }
@@ -319,51 +343,150 @@ static int timed_sync(struct journal *j)
     return result;
 }
 
+/* ---- groups that are answered before they are synced ---- */
+
+static void swap_groups(struct journal *j, struct group *g)
+{
+    struct group other = j->group, *next = g->next;
+    j->group = *g;
+    *g = other;
+    g->next = next;
+    if (!g->units.first) /* an empty list ends in itself */
+        unit_list_init(&g->units);
+    if (!j->group.units.first)
+        unit_list_init(&j->group.units);
+}
+
+static int write_pending(struct journal *j, struct group *g, uint32_t total)
+{
+    int result = 0;
+    swap_groups(j, g);
+    build_head(j, !j->active);
+    if (!j->active)
+        result = segment_start(j, SEGMENT_LOG, total + (uint32_t)j->group.head.len, &j->active);
+    if (result == 0) {
+        stamp_group(j);
+        result = write_group(j);
+        if (result < 0)
+            abandon_active(j, result);
+    }
+    if (result == 0) {
+        j->pending_bytes += (uint32_t)j->group.head.len + j->group.bytes;
+        j->pending_count++;
+    }
+    swap_groups(j, g);
+    return result;
+}
+
+/* All of them fit: together they are smaller than a slot. */
+static int rewrite_pending(struct journal *j)
+{
+    uint32_t total = 0;
+    if (!j->is_pending_lost)
+        return 0;
+    for (struct group *g = j->pending; g; g = g->next)
+        total += (uint32_t)g->head.len + g->bytes;
+    for (struct group *g = j->pending; g; g = g->next) {
+        int result = write_pending(j, g, total);
+        if (result < 0)
+            return result;
+    }
+    j->is_pending_lost = false;
+    return 0;
+}
+
+static bool has_answered(const struct journal *j)
+{
+    for (const struct journal_unit *u = j->group.units.first; u; u = u->next)
+        if (u->is_done)
+            return true;
+    return false;
+}
+
 static int try_store(struct journal *j, bool *is_refused)
 {
-    int result = place_group(j);
-    *is_refused = result == -ENOSPC || result == -EDQUOT;
+    int result = rewrite_pending(j);
+    if (result == 0)
+        result = place_group(j);
+    *is_refused = (result == -ENOSPC || result == -EDQUOT) && !has_answered(j);
     if (result < 0)
         return result;
     stamp_group(j);
     result = write_group(j);
     if (result == 0) {
         answer_written(j);
-        result = timed_sync(j);
+        if (j->durability == JOURNAL_FSYNC)
+            result = timed_sync(j);
     }
     if (result < 0)
         abandon_active(j, result);
     return result;
 }
 
-static weir_status store(struct journal *j)
+static void unassign_put(struct journal *j, const struct record *r)
 {
-    enum { TRIES = 3 }; /* the first, its move, and the move's own */
-    bool is_refused = false;
-    int result = 0;
-    for (struct journal_unit *u = j->group.units.first; u; u = u->next)
-        if (u->status == WEIR_OK)
-            assign(u);
-    for (int i = 0; i < TRIES && !is_refused; i++) {
-        result = try_store(j, &is_refused);
-        if (result == 0)
-            return WEIR_OK;
+    for (uint32_t k = 0; k < r->refs; k++) {
+        const struct record_ref *ref = &record_refs(r)[k];
+        struct stream *s = stream_by_id(j, ref->stream);
+        if (s && ref->sequence < s->assigned)
+            s->assigned = ref->sequence;
     }
+}
+
+/* The numbers of units that were refused are given again. */
+static void unassign(struct journal *j)
+{
     journal_lock(j);
-    for (uint32_t i = 0; i < j->stream_count; i++)
-        if (j->streams[i])
-            j->streams[i]->assigned = j->streams[i]->next;
+    for (struct journal_unit *u = j->group.units.first; u; u = u->next)
+        for (uint32_t i = 0; u->status == WEIR_OK && i < u->put_count; i++)
+            unassign_put(j, (const struct record *)(const void *)(u->bytes + u->puts[i]));
     journal_unlock(j);
-    if (is_refused) {
-        set_full(j, true);
-        return WEIR_E_RETRY;
-    }
+}
+
+/* What a failed sync left behind the end is elsewhere by now, or refused: even where the next
+ * segment's header is lost, no recovery may take it for what got its numbers since. If this fails, it
+ * takes that loss as well to do harm. */
+static void erase_abandoned(struct journal *j)
+{
+    struct segment *g = j->abandoned && !j->pending ? segment_find(j, j->abandoned) : NULL;
+    if (!g)
+        return;
+    j->abandoned = 0;
+    if (g->slot && disk_fill_zero(j->disk, g->slot->fd, sizeof(struct record) * 2, g->end) == 0)
+        (void)j->disk->sync(j->disk, g->slot->fd);
+}
+
+static void give_up(struct journal *j, int result)
+{
     char text[128];
     log_write(WEIR_ERROR, NULL, "journal %s: failed: %s: nothing is accepted any more", j->path,
               error_sys_text(-result, text, sizeof text));
     journal_lock(j);
     j->health.is_failed = true;
     journal_unlock(j);
+}
+
+static weir_status store(struct journal *j)
+{
+    bool is_refused = false;
+    int result = 0;
+    for (struct journal_unit *u = j->group.units.first; u; u = u->next)
+        if (u->status == WEIR_OK)
+            assign(u);
+    for (int i = 0; i < STORE_TRIES && !is_refused; i++) {
+        result = try_store(j, &is_refused);
+        if (result == 0 && j->durability == JOURNAL_FSYNC)
+            erase_abandoned(j);
+        if (result == 0)
+            return WEIR_OK;
+    }
+    unassign(j);
+    erase_abandoned(j);
+    if (is_refused) {
+        set_full(j, true);
+        return WEIR_E_RETRY;
+    }
+    give_up(j, result);
     return WEIR_E_FATAL;
 }
 
@@ -408,8 +531,12 @@ static void apply_group(struct journal *j)
         }
     }
     j->health.groups++;
+    if (j->durability == JOURNAL_OS)
+        j->unsynced_bytes += g->head.len + g->bytes;
     journal_unlock(j);
     j->group_number++;
+    if (j->durability != JOURNAL_OS)
+        j->synced_number = j->group_number;
     j->bytes_since_check += g->head.len + g->bytes;
 }
 
@@ -449,6 +576,112 @@ static void finish(struct journal *j, weir_status status)
     unit_list_init(&j->group.units);
 }
 
+/* Answers the group and keeps it until the next sync. */
+static void hold(struct journal *j)
+{
+    struct group *g = j->group_pool;
+    uint32_t bytes = (uint32_t)j->group.head.len + j->group.bytes;
+    if (g)
+        j->group_pool = g->next;
+    else
+        g = MEM_NEW(struct group);
+    g->next = NULL;
+    swap_groups(j, g);
+    *j->pending_end = g;
+    j->pending_end = &g->next;
+    j->pending_bytes += bytes;
+    j->pending_count++;
+    journal_lock(j);
+    bool is_first = j->pending_since_ns == 0;
+    if (is_first)
+        j->pending_since_ns = clock_mono(j->clock);
+    j->unsynced_bytes += bytes;
+    if (is_first && j->has_thread)
+        (void)pthread_cond_signal(&j->wanted);
+    journal_unlock(j);
+    for (struct journal_unit *u = g->units.first; u; u = u->next)
+        if (!u->is_done)
+            answer(u);
+}
+
+static void drop_pending(struct journal *j, weir_status status)
+{
+    while (j->pending) {
+        struct group *g = j->pending;
+        j->pending = g->next;
+        swap_groups(j, g);
+        if (status == WEIR_OK)
+            apply_group(j);
+        finish(j, status);
+        swap_groups(j, g);
+        g->next = j->group_pool;
+        j->group_pool = g;
+    }
+    j->pending_end = &j->pending;
+    j->pending_bytes = j->pending_count = 0;
+    j->is_pending_lost = false;
+    journal_lock(j);
+    j->unsynced_bytes = 0;
+    j->pending_since_ns = 0;
+    journal_unlock(j);
+}
+
+int commit_settle(struct journal *j)
+{
+    int result = 0;
+    if (!j->pending)
+        return 0;
+    for (int i = 0; i < STORE_TRIES; i++) {
+        result = rewrite_pending(j);
+        if (result == 0 && j->active) {
+            result = timed_sync(j);
+            if (result < 0)
+                abandon_active(j, result);
+        }
+        if (result == 0)
+            break;
+    }
+    if (result == -ENOSPC || result == -EDQUOT) { /* kept, and tried again */
+        set_full(j, true);
+        journal_lock(j);
+        j->pending_since_ns = clock_mono(j->clock);
+        journal_unlock(j);
+        return result;
+    }
+    if (result < 0) {
+        log_write(WEIR_ERROR, NULL, "journal %s: %u groups that were answered are lost", j->path,
+                  j->pending_count);
+        give_up(j, result);
+    }
+    drop_pending(j, result < 0 ? WEIR_E_FATAL : WEIR_OK);
+    erase_abandoned(j);
+    call_listeners(j);
+    return result;
+}
+
+int commit_sync_log(struct journal *j)
+{
+    if (j->durability != JOURNAL_OS || !j->active || j->unsynced_bytes == 0)
+        return 0;
+    int result = timed_sync(j);
+    journal_lock(j);
+    j->unsynced_bytes = 0; /* or lost: later syncs would not tell */
+    j->health.sync_failures += result < 0;
+    journal_unlock(j);
+    j->synced_number = j->group_number;
+    if (result == 0)
+        return 0;
+    char text[128];
+    log_write(WEIR_ERROR, NULL,
+              "journal %s: slot %u: %s: what was written since the last sync may be lost, as "
+              "durability: os allows",
+              j->path, j->active->slot->index, error_sys_text(-result, text, sizeof text));
+    j->active->slot->is_retired = true;
+    return result;
+}
+
+/* A first group behind END is synced before a second one: else the END may survive where the second
+ * does as well, and what the next life writes there would meet it. */
 bool commit_run(struct journal *j)
 {
     if (!take_queue(j))
@@ -458,8 +691,19 @@ bool commit_run(struct journal *j)
         weir_status status = WEIR_OK;
         if (j->group.bytes)
             status = store(j);
-        if (j->group.bytes && status == WEIR_OK) {
+        bool is_stored = j->group.bytes && status == WEIR_OK;
+        if (is_stored && j->durability == JOURNAL_INTERVAL) {
+            hold(j);
+            if (j->has_end || j->pending_bytes >= slot_default_bytes(j) / 4)
+                (void)commit_settle(j);
+            j->has_end = false;
+            continue;
+        }
+        if (is_stored) {
             apply_group(j);
+            if (j->has_end)
+                (void)commit_sync_log(j);
+            j->has_end = false;
             call_listeners(j);
         }
         finish(j, status);
@@ -481,6 +725,8 @@ bool commit_upkeep(struct journal *j, bool is_idle)
 {
     if (j->health.is_failed)
         return false;
+    if (j->pending && clock_mono(j->clock) - j->pending_since_ns >= j->sync_every_ns)
+        (void)commit_settle(j);
     if (is_check_wanted(j, is_idle))
         (void)checkpoint_write(j, false);
     if (j->health.is_full)
@@ -543,6 +789,12 @@ static bool wait_for_work(struct journal *j, bool has_upkeep)
                                                  : INT64_MAX;
         if (j->health.is_full)
             wait_ns = lazy_max_ns;
+        if (j->pending_since_ns) {
+            int64_t left = j->pending_since_ns + j->sync_every_ns - clock_mono(j->clock);
+            if (left <= 0)
+                return false;
+            wait_ns = left < wait_ns ? left : wait_ns;
+        }
         if (j->lazy_since_ns) {
             int64_t left = j->lazy_since_ns + lazy_max_ns - clock_mono(j->clock);
             if (left <= 0)

@@ -185,6 +185,7 @@ static bool tell(struct journal *j, struct compaction *c)
     c->is_told = true;
     journal_submit(u, JOURNAL_SYNCED, NULL, NULL);
     (void)commit_run(j);
+    (void)commit_settle(j);
     journal_lock(j);
     j->health.compactions += !c->cold->is_picked;
     c->cold->is_picked = false; /* if MOVED was refused, the next checkpoint frees the copy */

@@ -8,7 +8,7 @@
 
 _Static_assert(sizeof(struct record) == 24, "on disk");
 _Static_assert(sizeof(struct record_ref) == 16, "on disk");
-_Static_assert(sizeof(struct group_body) == 16, "on disk");
+_Static_assert(sizeof(struct group_body) == 24, "on disk");
 _Static_assert(sizeof(struct name_body) == 16, "on disk");
 _Static_assert(sizeof(struct count_body) == 16, "on disk");
 _Static_assert(sizeof(struct segment_header) == 64, "on disk");

@@ -46,6 +46,7 @@ struct record_ref {
 struct group_body {
     uint64_t number;         /* one more than the group's before */
     uint32_t bytes, records; /* bytes: with the GROUP record; records: without */
+    uint64_t synced;         /* the last group that was known to be synced; absent: number - 1 */
 };
 
 struct name_body { /* before the name of a stream or a counter */

@@ -102,6 +102,7 @@ struct unit_list {
 };
 
 struct group {
+    struct group *next; /* written, not synced */
     struct unit_list units;
     struct buf head; /* GROUP record and declarations */
     struct iovec *parts;
@@ -157,6 +158,17 @@ struct journal {
     struct unit_list taken;       /* from the queue, not yet in a group */
     struct group group;
     struct segment *active; /* NULL: the next group starts one */
+    enum journal_durability durability;
+    int64_t sync_every_ns;
+    struct group *pending, **pending_end; /* answered, neither synced nor applied: INTERVAL */
+    struct group *group_pool;
+    uint32_t pending_bytes, pending_count; /* of those that lie in the active segment */
+    uint64_t abandoned;   /* segment with groups that were written again, behind its end; 0: none */
+    bool has_end;         /* the active segment ends with END, as a clean close left it */
+    bool is_pending_lost; /* their segment was abandoned: to be written again */
+    uint64_t unsynced_bytes;  /* under lock */
+    int64_t pending_since_ns; /* under lock; 0: nothing is pending */
+    uint64_t synced_number;   /* the last group that is known to be synced */
     uint64_t last_number, number_max;
     uint32_t last_end;
     uint64_t group_number;
@@ -229,13 +241,16 @@ int segment_header_erase(struct journal *j, struct slot *slot);
 int slot_take(struct journal *j, uint32_t bytes, struct slot **out);
 void slot_give(struct journal *j, struct slot *slot);
 int slot_make(struct journal *j, uint32_t bytes);
-bool slot_prepare(struct journal *j, uint32_t want); /* true: that many are free */
+bool slot_prepare(struct journal *j, uint32_t want);         /* true: that many are free */
+bool slot_is_spare(const struct journal *j, uint32_t bytes); /* a free one has that much room */
 bool slot_zero(struct journal *j); /* a step of zero-filling; false: all is filled */
 uint32_t slot_default_bytes(const struct journal *j);
 void slot_path(const struct journal *j, uint32_t index, char *path, size_t size);
 
 /* ---- commit.c ---- */
-bool commit_run(struct journal *j);                  /* one group; false: nothing was there */
+bool commit_run(struct journal *j);     /* one group; false: nothing was there */
+int commit_settle(struct journal *j);   /* syncs and applies what is pending; 0, or an errno */
+int commit_sync_log(struct journal *j); /* what was applied before its sync: OS */
 bool commit_upkeep(struct journal *j, bool is_idle); /* true: there is more to do */
 void *commit_thread(void *journal);
 void commit_enter(struct journal *j);

@@ -38,6 +38,9 @@ static struct journal *journal_new(const struct journal_options *o)
     j->clock = o->clock ? o->clock : &clock_real;
     j->disk = o->disk ? o->disk : &disk_real;
     j->kinds = o->kinds;
+    j->durability = o->durability;
+    j->sync_every_ns = o->sync_every_ns;
+    j->pending_end = &j->pending;
     j->bytes_max = o->bytes_max ? o->bytes_max : bytes_max_usual;
     j->slot_bytes = (uint32_t)(o->slot_bytes > 1U << 30 ? 1U << 30 : o->slot_bytes);
     j->slot_bytes = (j->slot_bytes + FORMAT_HEADER_BYTES - 1) & ~(FORMAT_HEADER_BYTES - 1U);
@@ -86,6 +89,13 @@ static void free_state(struct journal *j)
 
 static void free_units(struct journal *j)
 {
+    while (j->group_pool) {
+        struct group *g = j->group_pool;
+        j->group_pool = g->next;
+        mem_free(g->parts);
+        buf_fini(&g->head);
+        mem_free(g);
+    }
     j->pool_bytes = SIZE_MAX / 2; /* nothing more is kept */
     struct journal_unit *pool = j->pool;
     j->pool = NULL;
@@ -227,6 +237,7 @@ void journal_close(struct journal *j)
     commit_enter(j);
     while (commit_run(j)) {
     }
+    (void)commit_settle(j);
     compact_drop(j);
     if (!j->health.is_failed && (j->bytes_since_check || j->undeclared)) {
         write_end(j);
@@ -242,6 +253,7 @@ void journal_health(const struct journal *j, struct journal_health *h)
     *h = j->health;
     h->bytes_max = j->bytes_max;
     h->segments = j->segment_count;
+    h->unsynced_bytes = j->unsynced_bytes;
     h->bytes_used = 0;
     for (uint32_t i = 0; i < j->segment_count; i++)
         h->bytes_used += j->segments[i]->slot ? j->segments[i]->slot->bytes : 0;

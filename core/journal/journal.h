@@ -19,8 +19,14 @@ struct journal;
 struct stream;
 struct journal_unit;
 
+enum journal_durability {                    /* what an answered unit survives */
+                          JOURNAL_FSYNC = 0, /* a power cut: it is answered after its sync */
+                          JOURNAL_INTERVAL, /* the death of the process; a power cut once sync_every_ns are over */
+                          JOURNAL_OS, /* the death of the process; a power cut when the system has written it */
+};
+
 enum journal_level {
-    JOURNAL_SYNCED = 0, /* done once it survives a power cut */
+    JOURNAL_SYNCED = 0, /* done once it survives what the journal's durability says */
     JOURNAL_WRITTEN,    /* done once it survives the death of the process */
     JOURNAL_LAZY,       /* rides with the next group, at most 100 ms later */
 };
@@ -45,6 +51,8 @@ struct journal_options {
     uint64_t slot_bytes; /* 0: chosen by the journal */
     uint64_t
         bytes_max; /* of the directory; 0: 10 GiB. Beyond it, and on a full disk, puts are refused */
+    enum journal_durability durability;
+    int64_t sync_every_ns;     /* JOURNAL_INTERVAL: at most so long between two syncs */
     const struct clock *clock; /* NULL: clock_real */
     const struct disk *disk;   /* NULL: the real one; tests inject faults (journal/disk.h) */
     const struct stream_kind *const *kinds; /* ends with NULL */
@@ -56,6 +64,7 @@ struct journal_health {
     uint64_t cut_bytes, damaged_bytes, lost_records; /* by the recovery of this open */
     uint64_t sync_failures, groups, bytes_used, bytes_max, segments;
     uint64_t checkpoints, compactions; /* since the open */
+    uint64_t unsynced_bytes;           /* of answered units that a power cut could take */
     bool is_full;                      /* puts are refused now */
     bool is_failed;                    /* nothing is accepted any more; reads go on */
 };
@@ -134,7 +143,8 @@ void journal_submit(struct journal_unit *take, enum journal_level level, journal
  * number `stream`. */
 uint64_t unit_sequence(const struct journal_unit *u, size_t put, size_t stream);
 bool journal_has_room(const struct journal *j, size_t bytes); /* a hint for backpressure */
-/* Submits and waits; for commands and tests, not from a done. In inline mode it commits by itself. */
+/* Submits and waits until it is synced, whatever the durability; for commands and tests, not from a
+ * done. In inline mode it commits by itself. */
 weir_status journal_submit_wait(struct journal_unit *take);
 
 /* ---- reading: synced records that are live ---- */

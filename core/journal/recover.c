@@ -29,6 +29,12 @@ struct walk {
     uint32_t count, cap;
     struct segment *at;
     uint32_t pos, group_at; /* group_at: the last group of the segment; 0: none was applied */
+    uint32_t cut_to;        /* bytes of the torn end reach as far as here; 0: there is none */
+    struct unproven {       /* groups of the segment that no later one calls synced */
+        uint64_t number;
+        uint32_t at;
+    } * unproven;
+    uint32_t unproven_count, unproven_cap;
     uint64_t replayed;
     bool has_number; /* the next group's number is known */
     bool is_closed;  /* the checkpoint is of a clean close */
@@ -176,14 +182,26 @@ static struct segment *successor(const struct journal *j, const struct segment *
     return best;
 }
 
+/* Without `synced`, which the first files did not have, each group was synced before the next. */
+static bool take_body(const struct record *r, struct group_body *body)
+{
+    uint32_t n = r && r->type == RECORD_GROUP ? record_body_bytes(r) : 0;
+    if (n < offsetof(struct group_body, synced))
+        return false;
+    memcpy(body, record_body(r),
+           n < sizeof *body ? offsetof(struct group_body, synced) : sizeof *body);
+    if (n < sizeof *body)
+        body->synced = body->number - 1;
+    return true;
+}
+
 /* The group at the offset if it is whole, or NULL. */
 static const char *check_group(struct window *in, struct place place, uint32_t at,
                                struct group_body *body)
 {
     const struct record *r = window_record(in, place, at);
-    if (!r || r->type != RECORD_GROUP || record_body_bytes(r) != sizeof *body)
+    if (!take_body(r, body))
         return NULL;
-    memcpy(body, record_body(r), sizeof *body);
     uint32_t first = r->length, records = 0;
     if (body->bytes < first || body->bytes % 8)
         return NULL;
@@ -210,6 +228,14 @@ static void apply_group(struct walk *w, const char *bytes, const struct group_bo
         apply_record(w->j, w->at, w->pos + o, r);
         o += r->length;
     }
+    uint32_t proven = 0;
+    while (proven < w->unproven_count && w->unproven[proven].number <= body->synced)
+        proven++;
+    if (proven)
+        memmove(w->unproven, w->unproven + proven,
+                (w->unproven_count -= proven) * sizeof *w->unproven);
+    MEM_PUSH(w->unproven, w->unproven_count, w->unproven_cap) =
+        (struct unproven){body->number, w->pos};
     w->j->group_number = body->number;
     w->has_number = true;
     w->group_at = w->pos;
@@ -222,12 +248,15 @@ static void apply_group(struct walk *w, const char *bytes, const struct group_bo
 static uint32_t find_group(struct walk *w, struct window *in, uint32_t limit)
 {
     struct group_body body;
-    for (uint32_t at = w->pos + 8; at + sizeof(struct record) <= limit; at += 8) {
+    w->cut_to = 0;
+    for (uint32_t at = w->pos; at + sizeof(struct record) <= limit; at += 8) {
         const char *bytes = window_bytes(in, at, sizeof(struct record));
         uint32_t life = 0;
         if (bytes)
             memcpy(&life, bytes + offsetof(struct record, life), sizeof life);
-        if (life == w->at->place.life && check_group(in, w->at->place, at, &body) &&
+        if (life == w->at->place.life)
+            w->cut_to = at + (uint32_t)sizeof(struct record);
+        if (at > w->pos && life == w->at->place.life && check_group(in, w->at->place, at, &body) &&
             body.number > w->j->group_number)
             return at;
     }
@@ -267,6 +296,29 @@ static void salvage(struct walk *w, struct window *in, uint32_t to)
     w->has_number = false;
 }
 
+/* Whether a group behind the bad place says that what was there had been synced. The next one's
+ * number is known unless something was lost before. */
+static bool is_witnessed(struct walk *w, struct window *in, uint32_t from, uint32_t limit)
+{
+    struct group_body body;
+    if (!w->has_number)
+        return from < limit;
+    for (uint32_t at = from; at + sizeof(struct record) <= limit;) {
+        uint32_t life = 0;
+        const char *bytes = window_bytes(in, at, sizeof(struct record));
+        if (bytes)
+            memcpy(&life, bytes + offsetof(struct record, life), sizeof life);
+        bool is_ours = life == w->at->place.life;
+        bool is_group = is_ours && check_group(in, w->at->place, at, &body);
+        if (is_group && body.synced > w->j->group_number)
+            return true;
+        if (is_ours)
+            w->cut_to = at + (uint32_t)sizeof(struct record);
+        at += is_group ? body.bytes : 8;
+    }
+    return false;
+}
+
 static void count_cut(struct walk *w, struct window *in)
 {
     const char *bytes = window_bytes(in, w->pos, sizeof(struct record));
@@ -276,8 +328,7 @@ static void count_cut(struct walk *w, struct window *in)
     memcpy(&head, bytes, sizeof head);
     const struct record *r = window_record(in, w->at->place, w->pos);
     struct group_body body = {0};
-    if (r && r->type == RECORD_GROUP && record_body_bytes(r) == sizeof body)
-        memcpy(&body, record_body(r), sizeof body);
+    (void)take_body(r, &body);
     bool is_ours = head.life == w->at->place.life && head.type == RECORD_GROUP;
     if (is_ours)
         w->j->health.cut_bytes += body.bytes ? body.bytes : head.length;
@@ -295,7 +346,7 @@ static int walk_segment(struct walk *w, uint32_t limit, bool is_last)
 {
     struct window in = {.disk = w->j->disk, .fd = w->at->slot->fd, .limit = limit};
     bool was_closed = w->is_closed;
-    w->group_at = 0;
+    w->group_at = w->unproven_count = w->cut_to = 0;
     w->is_closed = false;
     while (w->pos < limit) {
         struct group_body body;
@@ -309,7 +360,7 @@ static int walk_segment(struct walk *w, uint32_t limit, bool is_last)
             break;
         }
         uint32_t to = find_group(w, &in, limit);
-        if (to == limit && is_last) {
+        if (is_last && !is_witnessed(w, &in, to, limit)) {
             count_cut(w, &in);
             break;
         }
@@ -362,6 +413,7 @@ static void find_start(struct walk *w, bool has_check)
         return;
     }
     w->at = first_log(j);
+    w->has_number = w->at && w->at->previous == 0; /* the first group of all is number 1 */
     j->is_full_scan = w->at && w->at->previous != 0;
     if (!j->is_full_scan)
         return;
@@ -408,6 +460,21 @@ static int walk_all(struct walk *w)
 /* What was read may be only in the page cache, or on pages that are clean after a failed sync: it
  * is written again and synced before anyone acts on it. Also a header without a group: it says where
  * the segment before it ends. */
+static int write_again(struct walk *w, uint32_t from)
+{
+    struct segment *g = w->at;
+    struct window in = {.disk = w->j->disk, .fd = g->slot->fd, .limit = g->end};
+    int result = 0;
+    for (uint32_t at = from; at < g->end && result == 0;) {
+        uint32_t n = g->end - at < READ_BYTES ? g->end - at : READ_BYTES;
+        const char *bytes = window_bytes(&in, at, n);
+        result = bytes ? disk_write_all(in.disk, in.fd, bytes, n, at) : in.error;
+        at += n;
+    }
+    window_fini(&in);
+    return result;
+}
+
 static int rewrite_last(struct walk *w)
 {
     struct journal *j = w->j;
@@ -415,13 +482,10 @@ static int rewrite_last(struct walk *w)
     if (!g || !g->slot || w->is_closed)
         return 0;
     int fd = g->slot->fd, result = segment_header_write(j, g);
-    if (result == 0 && w->group_at) {
-        struct window in = {.disk = j->disk, .fd = fd, .limit = g->end};
-        uint32_t n = g->end - w->group_at;
-        const char *bytes = window_bytes(&in, w->group_at, n);
-        result = bytes ? disk_write_all(j->disk, fd, bytes, n, w->group_at) : in.error;
-        window_fini(&in);
-    }
+    if (result == 0 && w->group_at)
+        result = write_again(w, w->unproven[0].at);
+    if (result == 0 && w->cut_to > g->end) /* else a later walk may take it for damage */
+        result = disk_fill_zero(j->disk, fd, w->cut_to - g->end, g->end);
     if (result == 0)
         result = j->disk->sync(j->disk, fd);
     return result == 0 ? j->disk->sync_dir(j->disk, j->path) : result;
@@ -466,6 +530,7 @@ static void set_end(struct walk *w)
         g->is_sealed = false;
         g->is_loaded = true;
         j->active = g;
+        j->has_end = true;
         return;
     }
     segment_seal(j, g);
@@ -543,6 +608,7 @@ static int finish(struct walk *w, uint64_t start)
         result = erase_blanks(j);
     if (result < 0)
         return error_sys(w->e, -result, "journal %s: write", j->path);
+    j->synced_number = j->group_number;
     set_end(w);
     drop_lost(j);
     announce(j);
@@ -584,5 +650,6 @@ int recover_run(struct journal *j, struct error *e)
     journal_unlock(j);
     buf_fini(&newest);
     mem_free(w.found);
+    mem_free(w.unproven);
     return result;
 }

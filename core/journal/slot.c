@@ -95,6 +95,14 @@ static struct slot *take_fitting(struct journal *j, uint32_t bytes)
     return slot;
 }
 
+bool slot_is_spare(const struct journal *j, uint32_t bytes)
+{
+    const struct slot *slot = j->slots;
+    while (slot && slot->bytes < bytes + 3 * FORMAT_HEADER_BYTES)
+        slot = slot->next;
+    return slot != NULL;
+}
+
 static bool has_dead(struct journal *j)
 {
     bool has = false;

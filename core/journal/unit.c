@@ -334,5 +334,10 @@ weir_status journal_submit_wait(struct journal_unit *take)
     (void)pthread_mutex_unlock(&w.lock);
     (void)pthread_cond_destroy(&w.changed);
     (void)pthread_mutex_destroy(&w.lock);
-    return w.status;
+    if (j->durability == JOURNAL_FSYNC || w.status != WEIR_OK)
+        return w.status;
+    commit_enter(j);
+    bool is_synced = commit_settle(j) == 0 && commit_sync_log(j) == 0;
+    commit_leave(j);
+    return is_synced ? WEIR_OK : WEIR_E_FATAL;
 }

@@ -60,11 +60,22 @@ static int make_folder(const char *path, struct error *e)
 
 static int open_journal(struct pipeline *p, struct error *e)
 {
+<<<<<<< HEAD
+=======
+    static const struct stream_kind *const kinds[] = {&queue_kind, NULL};
+    static const enum journal_durability levels[] = {
+        [DURABILITY_FSYNC] = JOURNAL_FSYNC,
+        [DURABILITY_INTERVAL] = JOURNAL_INTERVAL,
+        [DURABILITY_OS] = JOURNAL_OS,
+    };
+>>>>>>> 996310e (journal.durability: fsync, interval or os; several unsynced groups, a witness in each)
     char *path = mem_format("%s/journal", p->plan->settings.data_dir);
     char *note = mem_format("admin %s", p->plan->settings.admin);
     const struct journal_options o = {
         .path = path,
         .bytes_max = p->plan->settings.journal_max.bytes,
+        .durability = levels[p->plan->settings.durability],
+        .sync_every_ns = p->plan->settings.sync_every.ns,
         .clock = p->clock,
         .kinds = journal_kinds,
         .lock_note = note,
