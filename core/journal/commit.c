@@ -610,7 +610,7 @@ static void drop_pending(struct journal *j, weir_status status)
         struct group *g = j->pending;
         j->pending = g->next;
         swap_groups(j, g);
-        if (status == WEIR_OK)
+        if (status == WEIR_OK && j->active)
             apply_group(j);
         finish(j, status);
         swap_groups(j, g);

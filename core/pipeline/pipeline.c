@@ -60,15 +60,11 @@ static int make_folder(const char *path, struct error *e)
 
 static int open_journal(struct pipeline *p, struct error *e)
 {
-<<<<<<< HEAD
-=======
-    static const struct stream_kind *const kinds[] = {&queue_kind, NULL};
     static const enum journal_durability levels[] = {
         [DURABILITY_FSYNC] = JOURNAL_FSYNC,
         [DURABILITY_INTERVAL] = JOURNAL_INTERVAL,
         [DURABILITY_OS] = JOURNAL_OS,
     };
->>>>>>> 996310e (journal.durability: fsync, interval or os; several unsynced groups, a witness in each)
     char *path = mem_format("%s/journal", p->plan->settings.data_dir);
     char *note = mem_format("admin %s", p->plan->settings.admin);
     const struct journal_options o = {
