@@ -394,7 +394,7 @@ static bool end_claims(struct lane *l, struct ticket *t)
 
 void lane_settle(struct lane *l, struct ticket *t)
 {
-    if (l->stage->pipeline->windows && !end_claims(l, t))
+    if (!end_claims(l, t))
         return;
     weir_settlement s;
     size_t n = t->count;

@@ -23,6 +23,22 @@ void service_window_free(struct pipeline *p)
     }
 }
 
+/* Of stages before and after a reload it is the same. */
+static struct weir_window *window_of(struct pipeline *p, struct keys *keys)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    struct weir_window *w = p->windows;
+    while (w && w->keys != keys)
+        w = w->next;
+    if (!w) {
+        w = MEM_NEW(struct weir_window);
+        *w = (struct weir_window){p->windows, keys, claim_table_new(keys)};
+        p->windows = w;
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return w;
+}
+
 static weir_status open_window(const weir_windows *s, const char *name,
                                const weir_window_settings *settings, weir_window **window)
 {
@@ -35,10 +51,7 @@ static weir_status open_window(const weir_windows *s, const char *name,
     mem_free(path);
     if (!keys)
         return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
-    struct weir_window *w = MEM_NEW(struct weir_window);
-    *w = (struct weir_window){l->stage->pipeline->windows, keys, claim_table_new(keys)};
-    l->stage->pipeline->windows = w;
-    *window = w;
+    *window = window_of(l->stage->pipeline, keys);
     return WEIR_OK;
 }
 

@@ -155,5 +155,163 @@ sinks:
             self.assertEqual(keys, set(answered))
 
 
+class Dedupe(Case):
+    PIPELINE = """
+sources:
+  api: { plugin: http, listen: 127.0.0.1:0, routes: { POST /o: { type: Order } } }
+transforms:
+  once: { plugin: dedupe, inputs: [api], key: order.id, window: %s, max_keys: %d, retry: { backoff: 5ms } }
+sinks:
+  out: { plugin: file, inputs: [once], path: %s }
+  other: { plugin: file, inputs: [once.duplicates], path: %s }
+"""
+
+    def go(self, window="10m", max_keys=1000):
+        self.out, self.other = self.path("out.ndjson"), self.path("other.ndjson")
+        return self.start(self.PIPELINE % (window, max_keys, self.out, self.other))
+
+    def post(self, r, key, n=0):
+        answer = r.post("api", "/o", {"order": {"id": key}, "n": n})
+        self.assertEqual(answer.status, 200)
+        return answer.json["event_id"]
+
+    def keys(self, path):
+        return [line["order"]["id"] for line in lines_of(path)]
+
+    def test_first_passes(self):
+        r = self.go()
+        for n in range(3):
+            for key in ("a", 7, "b"):
+                self.post(r, key, n)
+        self.assertEqual(r.post("api", "/o", {"no": "key"}).status, 200)
+        self.assertEqual(r.post("api", "/o", {"no": "key"}).status, 200)
+        r.wait_settled(accepted=11, delivered=11)
+        passed = [line.get("order", {}).get("id") for line in lines_of(self.out)]
+        self.assertEqual(sorted(map(str, passed)), ["7", "None", "None", "a", "b"])
+        self.assertEqual({line["n"] for line in lines_of(self.out) if "n" in line}, {0})
+        self.assertEqual(len(self.keys(self.other)), 6)
+        for stop in (r.kill, None):
+            if stop:
+                stop()
+            else:
+                r.stop()
+            r = self.start(r.pipeline)
+            self.post(r, "a")
+            r.wait_settled()
+        self.assertEqual(self.keys(self.other).count("a"), 4)
+
+    def test_bounds(self):
+        r = self.go("1s", 2)
+        for key in ("a", "b", "c", "a"):  # the third pushes out the first
+            self.post(r, key)
+            r.wait_settled()
+        self.assertEqual(self.keys(self.out), ["a", "b", "c", "a"])
+        self.post(r, "a")
+        r.wait_settled()
+        self.assertEqual(self.keys(self.other), ["a"])
+
+        def again():
+            self.post(r, "a")
+            r.wait_settled()
+            return self.keys(self.out).count("a") > 2
+        wait_for(again, "the end of the window")
+
+    def test_over_kill(self):
+        """Orders come several times, over kill -9: each is put into the sink's buffer exactly once."""
+        r = self.go()
+        state, lock, count = {"runner": r, "over": False}, threading.Lock(), [0]
+
+        def client(seed):
+            mine = random.Random(seed)
+            while not state["over"]:
+                with lock:
+                    count[0] += 1
+                    key = f"k{max(count[0] - mine.randrange(12), 1)}"
+                for _ in range(2):
+                    try:
+                        self.post(state["runner"], key)
+                    except Exception:  # killed: nobody knows whether it was accepted
+                        time.sleep(0.002)
+        threads = [threading.Thread(target=client, args=(n,)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(KILLS):
+                before = count[0]
+                wait_for(lambda: count[0] > before + 20, "some posts")
+                state["runner"].kill()
+                state["runner"] = self.start(r.pipeline)
+        finally:
+            state["over"] = True
+            for thread in threads:
+                thread.join()
+        r = state["runner"]
+        r.wait_settled(dead_lettered=0)
+        passed = {key for key in self.keys(self.out) if key}
+        stored = {stage["name"]: stage["stored"] for stage in r.get("/audit").json["stages"]}
+        self.assertEqual(stored["out"], len(passed), "each order got through once")
+        self.assertGreater(stored["other"], 10)
+
+    def test_a_first_that_fails_is_none(self):
+        """The key is given back with the event: the next one with it passes."""
+        pipeline = """
+sources:
+  api: { plugin: http, listen: 127.0.0.1:0, routes: { POST /o: { type: Order, respond: delivered } } }
+transforms:
+  once: { plugin: dedupe, inputs: [api], key: id }
+sinks:
+  out: { plugin: http, inputs: [once], url: "%s", buffer: { type: memory } }
+"""
+        stub = self.stub(400, 200)
+        r = self.start(pipeline % stub.url)
+        self.assertEqual(r.post("api", "/o", {"id": 1}).status, 422)
+        self.assertEqual(r.post("api", "/o", {"id": 1}).json["status"], "delivered")
+        self.assertEqual(r.post("api", "/o", {"id": 1}).json["status"], "filtered")
+        r.wait_settled(dead_lettered=1, delivered=1, filtered=1)
+
+
+class Ids(Case):
+    def test_fifo(self):
+        """Into a FIFO queue: the event's key is the group, its id the deduplication id; in order again."""
+        r = self.start("""
+sources:
+  api: { plugin: http, listen: 127.0.0.1:0, routes: { POST /o: { type: Order, key: user } } }
+  work: { plugin: sqs, queue: work.fifo }
+sinks:
+  first: { plugin: sqs, inputs: [api], queue: work.fifo }
+  again: { plugin: sqs, inputs: [api], queue: work.fifo }
+  out: { plugin: file, inputs: [work], path: %s }
+""" % self.path("out.ndjson"))
+        ids = [r.post("api", "/o", {"user": ["u", "v"][n % 2], "n": n}).json["event_id"] for n in range(10)]
+        self.assertEqual(len(set(ids)), 10)
+        found = self.wait_lines(self.path("out.ndjson"), 10)
+        r.wait_settled(accepted=20)
+        found = lines_of(self.path("out.ndjson"))
+        self.assertEqual(len(found), 10, "the second copy of each has the id of the first")
+        for user in "uv":
+            numbers = [line["n"] for line in found if line["user"] == user]
+            self.assertEqual(numbers, sorted(numbers))
+
+    def test_the_same_id_over_kill_and_retry(self):
+        """An event that comes again, by a retry or after kill -9, has the id that its client was told."""
+        stub = self.stub(503)
+        r = self.start("""
+sources:
+  api: { plugin: http, listen: 127.0.0.1:0, routes: { POST /o: { type: Order } } }
+sinks:
+  out: { plugin: http, inputs: [api], url: "%s", retry: { backoff: 5ms } }
+""" % stub.url)
+        ids = {r.post("api", "/o", {"n": n}).json["event_id"]: n for n in range(5)}
+        wait_for(lambda: len(stub.requests) > 12, "retries")
+        r.kill()
+        before = len(stub.requests)
+        r = self.start(r.pipeline)
+        wait_for(lambda: len(stub.requests) > before + 8, "retries of the next run")
+        stub.answers = [200]
+        r.wait_settled(delivered=5)
+        for _, headers, body in stub.requests:
+            self.assertEqual(ids[headers["idempotency-key"]], json.loads(body)["n"])
+
+
 if __name__ == "__main__":
     main()
