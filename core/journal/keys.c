@@ -100,10 +100,10 @@ static const struct keys_entry *find(const struct keys *k, const uint64_t hash[2
 /* A note of what is remembered already changes nothing. */
 static void add(struct keys *k, const struct keys_entry *e)
 {
+    expire(k, e->time_ns);
     const struct keys_entry *known = find(k, e->hash);
     if (known && memcmp(known->id, e->id, sizeof e->id) == 0)
         return;
-    expire(k, e->time_ns);
     if (k->next - k->first == k->cap && k->cap < KEYS_MAX)
         grow(k);
     else if (k->next - k->first == k->cap)
