@@ -585,6 +585,8 @@ static int run(void *given, int argc, char **argv)
     return code;
 }
 
+static const char *const actions[] = {"ls", "show", "redrive", "purge", NULL};
+
 const struct cli_command command_dlq = {
     .name = "dlq",
     .usage = "ls | show ID | redrive [ID] | purge [ID]  [OPTIONS]",
@@ -606,5 +608,6 @@ const struct cli_command command_dlq = {
     .size = sizeof(struct options),
     .arguments_min = 1,
     .arguments_max = 2,
+    .actions = actions,
     .run = run,
 };

@@ -396,6 +396,8 @@ static int run(void *given, int argc, char **argv)
     return code;
 }
 
+static const char *const actions[] = {"check", "dump", "repair", NULL};
+
 const struct cli_command command_journal = {
     .name = "journal",
     .usage = "check | dump | repair  [DIR | PIPELINE-FILE] [OPTIONS]",
@@ -415,5 +417,6 @@ const struct cli_command command_journal = {
     .size = sizeof(struct options),
     .arguments_min = 1,
     .arguments_max = 2,
+    .actions = actions,
     .run = run,
 };

@@ -9,7 +9,7 @@ from harness import ROOT, WEIR, Case, environment, main, on_terminal, wait_for, 
 
 PIPELINE = "config/pipeline.yaml"
 COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "dlq", "audit", "trace", "rules", "journal",
-            "schema", "completion", "version")
+            "reload", "schema", "completion", "version")
 
 
 class CommandLine(Case):
@@ -75,9 +75,11 @@ class CommandLine(Case):
             'COMP_WORDS=(weir queue ls --js); COMP_CWORD=3; _weir; echo "${COMPREPLY[@]}"\n' \
             'COMP_WORDS=(weir queue ls pee); COMP_CWORD=3; _weir; echo "${COMPREPLY[@]}"\n' \
             'COMP_WORDS=(weir logs t); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n' \
-            'COMP_WORDS=(weir plugins s); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n'
+            'COMP_WORDS=(weir plugins s); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir dlq re); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n' \
+            'COMP_WORDS=(weir journal d); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"\n'
         done = subprocess.run(["bash"], input=script, text=True, capture_output=True, check=True)
-        self.assertEqual(done.stdout, "--json\nvalidate\npeek purge\nredrive\n--json\n\ntail\nshow\n")
+        self.assertEqual(done.stdout, "--json\nvalidate\npeek purge\nredrive\n--json\n\ntail\nshow\nredrive\ndump\n")
         self.assertRegex(self.good("completion", "zsh"), r"queue\) .* ls peek purge redrive;")
         self.assertIn("-a 'ls peek purge redrive'", self.good("completion", "fish"))
 
