@@ -97,6 +97,10 @@ $(BUILD)/plugins/$(1).so: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard plugins/$(1
 endef
 $(foreach p,$(PLUGINS),$(eval $(call plugin_rule,$(p))))
 
+# A plugin whose folder is gone must not be loaded from here.
+STALE := $(filter-out $(PLUGIN_FILES),$(wildcard $(BUILD)/plugins/*.so))
+$(if $(STALE),$(shell rm -f $(STALE)))
+
 $(BUILD)/functions/%.so: config/functions/%.c
 	@mkdir -p $(@D)
 	$(call say,FUNC $@)

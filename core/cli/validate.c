@@ -14,28 +14,37 @@ static const struct cli_option options[] = {
     {0},
 };
 
-static int run(void *given, int argc, char **argv)
+static int validate(const struct options *o, const char *path)
 {
-    const struct options *o = given;
     struct loaded l;
-    int code = load_pipeline(argc ? argv[0] : NULL, &o->file, o->json, &l);
+    int code = load_pipeline(path, &o->file, o->json, &l);
     if (code == EXIT_OK && o->strict && document_warnings(l.document))
         code = EXIT_CONFIG;
     if (code == EXIT_OK && !o->json)
-        (void)printf("%s is valid: %zu stages\n", load_path(argc ? argv[0] : NULL),
-                     l.plan->stage_count);
+        (void)printf("%s is valid: %zu stages\n", load_path(path), l.plan->stage_count);
     load_free(&l);
+    return code;
+}
+
+/* Each file is a pipeline of its own; the exit code is that of the first that is refused. */
+static int run(void *given, int argc, char **argv)
+{
+    int code = validate(given, argc ? argv[0] : NULL);
+    for (int i = 1; i < argc; i++) {
+        int next = validate(given, argv[i]);
+        code = code == EXIT_OK ? next : code;
+    }
     return code;
 }
 
 const struct cli_command command_validate = {
     .name = "validate",
-    .usage = "[OPTIONS] [FILE]",
+    .usage = "[OPTIONS] [FILE...]",
     .summary = "Check a pipeline file; starts nothing, needs no network",
     .details =
         "What validate accepts is exactly what run accepts. Exit code 78 when there are errors.",
     .options = options,
     .size = sizeof(struct options),
-    .arguments_max = 1,
+    .arguments_max = -1,
     .run = run,
 };

@@ -150,16 +150,6 @@ static int take_over(struct weir_http_listener *at, struct weir_http_listener *f
     return 0;
 }
 
-/* The value that the plugin hands back is the one that it was given. */
-static const struct node *address_node(const struct stage *s, const char *address)
-{
-    const struct node *map = s->plan->node;
-    for (size_t i = 0; i < map->count; i++)
-        if (map->items[i]->kind == NODE_SCALAR && map->items[i]->text == address)
-            return map->items[i];
-    return s->plan->name_node;
-}
-
 static weir_status listen_on(const weir_http_server *s, const weir_http_listen *how,
                              weir_http_listener **listener)
 {
@@ -190,7 +180,7 @@ static weir_status listen_on(const weir_http_server *s, const weir_http_listen *
     service_at_end(stage, listener_end, at);
     if (e.code) {
         stage->exit_code = e.code;
-        diag_add(stage->document, DIAG_ERROR, address_node(stage, how->address), NULL, "%s",
+        diag_add(stage->document, DIAG_ERROR, service_node(stage, how->address), NULL, "%s",
                  e.text);
         return WEIR_E_CONFIG;
     }

@@ -53,6 +53,9 @@ static weir_status open_queue(const weir_queues *s, const char *name,
         .dead_letters = settings->dead_letters,
         .receives_max = settings->receives_max,
     };
+    struct service_tables *t = service_tables_of(&s->base);
+    if (!t->pipeline)
+        return queue_declare(t, l, name, &wanted);
     struct queue *opened = queue_open(l->stage->pipeline->journal, name, &wanted, &e);
     if (!opened)
         return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);

@@ -107,8 +107,19 @@ struct service_tables *service_tables_new(void)
     return t;
 }
 
+const struct node *service_node(const struct stage *s, const char *text)
+{
+    const struct node *map = s->plan->node;
+    for (size_t i = 0; i < map->count; i++)
+        if (map->items[i]->kind == NODE_SCALAR && map->items[i]->text == text)
+            return map->items[i];
+    return s->plan->name_node;
+}
+
 void service_tables_free(struct service_tables *t)
 {
+    if (t)
+        queue_declared_free(t);
     mem_free(t);
 }
 

@@ -12,6 +12,7 @@
 #include <weir/shape.h>
 #include <weir/window.h>
 
+#include "journal/queue.h"
 #include "pipeline/lane.h"
 #include "pipeline/pipeline.h"
 
@@ -29,7 +30,8 @@ struct service_tables {
     weir_metrics metrics;
     weir_pipeline about;
     weir_windows window;
-    const weir_service *all[12]; /* ends with NULL */
+    const weir_service *all[12];      /* ends with NULL */
+    struct declared *queues_declared; /* by checks */
 };
 
 void service_match_init(struct service_tables *t);
@@ -52,5 +54,12 @@ static inline struct service_tables *service_tables_of(const weir_service *base)
 struct lane *service_lane(const char *service);
 /* In check: the stage reads this file, so that a reload knows when it has to begin anew. */
 void service_reads(const struct lane *l, const char *path);
+/* The scalar of the stage's map that the plugin was given as this text; else the stage's name. */
+const struct node *service_node(const struct stage *s, const char *text);
+/* In check: the stage uses this queue. CONFIG, and told, where another one wants it otherwise. */
+weir_status queue_declare(struct service_tables *t, struct lane *l, const char *name,
+                          const struct queue_settings *settings);
+void queue_declared_warn(const struct service_tables *t, struct document *d);
+void queue_declared_free(struct service_tables *t);
 /* fn(arg) when the stage is freed, last in first out. */
 void service_at_end(struct stage *s, void (*fn)(void *arg), void *arg);

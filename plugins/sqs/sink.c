@@ -12,7 +12,7 @@ struct sink {
 static weir_status sink_check(const void *self, const weir_host *h)
 {
     const struct sink *k = self;
-    weir_status s = queue_check(&k->common, h);
+    weir_status s = queue_check(&k->common, h, k->queues, (weir_duration){0});
     bool is_fifo = queue_is_fifo(k->common.queue);
     if (is_fifo && k->delay.ns)
         s = h->refuse(h, &k->delay, 0, "a FIFO queue has no delay for single messages");

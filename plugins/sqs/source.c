@@ -27,7 +27,7 @@ struct source {
 static weir_status source_check(const void *self, const weir_host *h)
 {
     const struct source *s = self;
-    return queue_check(&s->common, h);
+    return queue_check(&s->common, h, s->queues, s->visibility);
 }
 
 static void heartbeat(const struct source *s, const weir_host *h)

@@ -24,7 +24,7 @@ static weir_status check_name(const weir_host *h, const char *const *name)
     return WEIR_OK;
 }
 
-weir_status queue_check(const struct queue_options *o, const weir_host *h)
+static weir_status check_options(const struct queue_options *o, const weir_host *h)
 {
     weir_status s = check_name(h, &o->queue);
     if (o->endpoint == ENDPOINT_AWS)
@@ -65,6 +65,15 @@ weir_status queue_open(const struct queue_options *o, const weir_queues *queues,
     settings->dead_letters = o->dead_letters;
     settings->receives_max = (uint32_t)o->receives_max;
     return s == WEIR_OK ? queues->open(queues, o->queue, settings, queue) : s;
+}
+
+weir_status queue_check(const struct queue_options *o, const weir_host *h,
+                        const weir_queues *queues, weir_duration visibility)
+{
+    weir_queue *none = NULL;
+    weir_queue_settings settings = {.size = sizeof settings, .visibility = visibility};
+    weir_status s = check_options(o, h);
+    return s == WEIR_OK ? queue_open(o, queues, &settings, &none) : s;
 }
 
 WEIR_PLUGIN(&sqs_source, &sqs_sink);

@@ -27,7 +27,9 @@ struct queue_options {
 extern const weir_component sqs_sink, sqs_source;
 
 bool queue_is_fifo(const char *name);
-weir_status queue_check(const struct queue_options *o, const weir_host *h);
+/* `visibility` of a source, or 0. */
+weir_status queue_check(const struct queue_options *o, const weir_host *h,
+                        const weir_queues *queues, weir_duration visibility);
 /* Fills in what both know; `settings` has the rest. */
 weir_status queue_open(const struct queue_options *o, const weir_queues *queues,
                        weir_queue_settings *settings, weir_queue **queue);

@@ -99,6 +99,58 @@ sinks:
         self.assertEqual(done.returncode, NOT_AVAILABLE, done)
         self.assertIn("pipeline.yaml:4:32: error: listen", done.stderr)
         self.assertEqual(done.stderr.count("Address already in use"), 1, done.stderr)
+    def test_one_pass(self):
+        """What a plugin finds in its stage is told beside the errors of other stages and of the settings."""
+        text = """data_dir: data
+worker: 3
+admin: { listen: "off" }
+sources:
+  api:
+    plugin: http
+    listen: 127.0.0.1:PORT
+    routes: { POST /events: { type: Happened, respond: result } }
+sinks:
+  lost: { plugin: kafkaesque, inputs: [api] }
+  out: { plugin: "null", inputs: [{ from: api, where: { source: user-service } }], more: 1 }
+  in: { plugin: "null", inputs: [{ from: api, where: { source: user-service } }] }
+"""
+        said = self.refused(text, "worker", "no stage gives a result", "kafkaesque", "more", "the pattern is not valid")
+        places = [int(line.split(":")[1]) for line in said.splitlines() if ": error:" in line]
+        self.assertEqual(places, [2, 8, 10, 11, 11, 12], said)
+
+    def test_queues(self):
+        text = """data_dir: data
+admin: { listen: "off" }
+sources:
+  gen: { plugin: generator, count: 1 }
+  back: { plugin: sqs, queue: a, dead_letters: lost, receives_max: 3 }
+sinks:
+  one: { plugin: sqs, inputs: [gen], queue: a, dead_letters: lost, receives_max: 4 }
+  out: { plugin: "null", inputs: [back] }
+"""
+        self.refused(text, "another receives_max at back, line 5", at="7:45")
+        path = self.pipeline(text.replace("4 }", "3 }").replace("queue: a, dead_letters: lost, receives_max: 3 }\nsinks",
+                                                                "queue: b }\nsinks"))
+        done = weir("validate", path)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("5:31: warning: nobody writes to the queue b", done.stderr)
+        self.assertIn("7:45: warning: nobody reads the queue a", done.stderr)
+        self.assertEqual(done.stderr.count("warning:"), 2, done.stderr)
+        self.assertEqual(weir("validate", "--strict", path).returncode, CONFIG)
+
+    def test_near_plugin_is_named_once(self):
+        said = self.refused(GOOD.replace("generator", "generatr"), "did you mean", at="4:22")
+        self.assertEqual(said.count("did you mean"), 1, said)
+        said = self.refused(GOOD.replace('"null"', "generator"), "move the stage to sources", at="6:18")
+        self.assertEqual(said.count("error:"), 1, said)
+
+    def test_several_files(self):
+        good, bad = self.write("good.yaml", GOOD), self.write("bad.yaml", GOOD.replace("count", "cuont"))
+        done = weir("validate", bad, good)
+        self.assertEqual(done.returncode, CONFIG, done)
+        self.assertIn("bad.yaml:4:", done.stderr)
+        self.assertIn("good.yaml is valid", done.stdout)
+        self.assertEqual(weir("validate", good, good).returncode, 0)
 
     # ---- the file ----
 
