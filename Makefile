@@ -50,7 +50,7 @@ archives     = $(foreach r,$(NEEDS_$(1)),$(BUILD)/lib/$(r).a)
 
 # ---- plugins: one folder, one shared object ------------------------------------------------------
 
-PLUGINS      := $(filter-out aws,$(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.c)))))
+PLUGINS      := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.c))))
 PLUGINS      := $(sort $(PLUGINS))
 PLUGIN_FILES := $(PLUGINS:%=$(BUILD)/plugins/%.so)
 FUNCTIONS    := $(patsubst config/functions/%.c,$(BUILD)/functions/%.so,$(wildcard config/functions/*.c))

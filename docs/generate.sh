@@ -15,7 +15,7 @@ note='<!-- made by docs/generate.sh from the option tables: edit those, then `ma
     "$weir" schema --markdown
 } >"$out/pipeline.md"
 
-# The list is "name role summary", sorted by name, then source, transform, sink.
+# The list is "name role summary", sorted by name, then source, transform, sink, service.
 list=$("$weir" plugins)
 {
     printf '%s\n\n# Plugins\n\n' "$note"

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/plugin_command.h"
 
 struct cli_common cli_common;
 
@@ -101,6 +102,7 @@ static int print_commands(FILE *out)
                 out);
     for (const struct cli_command *const *c = cli_commands; *c; c++)
         (void)fprintf(out, "  %-12s %s\n", (*c)->name, (*c)->summary);
+    plugin_command_list(out);
     (void)
         fputs("\n`weir COMMAND --help` has more on each. The pipeline file is the argument, else\n"
               "$WEIR_CONFIG, ./pipeline.yaml, /etc/weir/pipeline.yaml.\n",
@@ -223,7 +225,7 @@ static int parse(struct parsing *p)
     return 0;
 }
 
-static int run_command(const struct cli_command *c, int argc, char **argv)
+int cli_run(const struct cli_command *c, int argc, char **argv)
 {
     struct parsing p = {.command = c, .argc = argc, .argv = argv};
     p.options = mem_new(c->size ? c->size : 1);
@@ -300,6 +302,7 @@ int cli_main(int argc, char **argv)
         name = "version";
     for (const struct cli_command *const *c = cli_commands; *c; c++)
         if (strcmp(name, (*c)->name) == 0)
-            return flush_output(run_command(*c, argc - 2, argv + 2));
-    return unknown_command(name);
+            return flush_output(cli_run(*c, argc - 2, argv + 2));
+    int code = plugin_command_main(name, argc - 2, argv + 2);
+    return code < 0 ? unknown_command(name) : flush_output(code);
 }

@@ -42,6 +42,7 @@ extern struct cli_common cli_common;
 
 extern const struct cli_command *const cli_commands[]; /* ends with NULL */
 int cli_main(int argc, char **argv);
+int cli_run(const struct cli_command *c, int argc, char **argv); /* the exit code */
 bool cli_has_color(FILE *out); /* a terminal, NO_COLOR is not set */
 /* What strangers wrote, on standard output. A terminal gets \x1b for control bytes but tab and newline
  * (and for bytes that are no UTF-8), so that nobody steers it by a log line; all else, and with

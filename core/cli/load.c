@@ -41,6 +41,12 @@ static const char *const *names(void *user, enum role role)
     return plugins_names(plugins_of(user), (enum plugin_role)role);
 }
 
+static const weir_component *offerer(void *user, const char *service)
+{
+    struct error e = {0};
+    return plugins_offerer(plugins_of(user), service, &e);
+}
+
 /* The key `plugins:` names folders that have to be known before the stages are read. */
 static void add_file_dirs(struct document *d, struct cli_list *dirs)
 {
@@ -87,10 +93,8 @@ int load_read(const char *path, const struct cli_file *options, struct loaded *l
     l->plugins = plugins_new(dirs.items);
     mem_free(dirs.items);
     l->services = service_tables_new();
-    const struct plan_components components = {find,
-                                               names,
-                                               {service_one, service_many, l->services},
-                                               l};
+    const struct plan_components components = {
+        find, names, {service_one, service_many, l->services}, l, offerer};
     l->plan = plan_new(l->document, &components);
     const struct plan_settings *settings = &l->plan->settings;
     if (settings->data_dir && settings->aws.region && settings->aws.account) {

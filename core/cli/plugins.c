@@ -20,7 +20,7 @@ static const struct cli_option options[] = {
     {0},
 };
 
-static const char *const roles[] = {"source", "transform", "sink"};
+static const char *const roles[] = {"source", "transform", "sink", "service"};
 
 struct item {
     char *path, *refused;

@@ -11,7 +11,7 @@
 enum { HASH_CHUNK = 64 * 1024 };
 
 const char *const plan_sections[] = {"sources", "transforms", "sinks", NULL};
-const char *const plan_role_names[] = {"source", "transform", "sink"};
+const char *const plan_role_names[] = {"source", "transform", "sink", "service"};
 const char *const plan_core_keys[] = {"plugin",      "inputs",      "buffer",  "batch",
                                       "retry",       "concurrency", "rate",    "result",
                                       "dead_letter", "on_failure",  "breaker", NULL};
@@ -77,6 +77,7 @@ static void read_all(struct plan_work *w)
     plan_stage_read_all(w, root);
     check_ends(w, root);
     plan_inputs_read_all(w);
+    plan_service_add_all(w);
     plan_order(w);
     if (!document_errors(w->d)) /* else it may be unread because of a slip in a name */
         plan_inputs_warn_unread(w);

@@ -2,7 +2,7 @@
 #pragma once
 #include "config/config.h"
 
-enum role { ROLE_SOURCE, ROLE_TRANSFORM, ROLE_SINK };
+enum role { ROLE_SOURCE, ROLE_TRANSFORM, ROLE_SINK, ROLE_SERVICE };
 
 enum { BUFFER_AUTO, BUFFER_MEMORY, BUFFER_DURABLE };
 enum { FULL_BLOCK, FULL_DROP_OLDEST, FULL_DEAD_LETTER };
@@ -82,6 +82,7 @@ struct plan_settings {    /* the keys beside the stages */
     struct {
         int endpoint_kind;
         const char *endpoint, *region, *account;
+        bool is_region_written;
     } aws;
     const char *admin;   /* listen address; "off" */
     int64_t workers;     /* 0: one per CPU */
@@ -109,12 +110,15 @@ struct plan_components {
                                 enum role role); /* for "did you mean"; ends with NULL */
     struct option_services services;
     void *user;
+    /* The component that offers a service to stages without being one; NULL: none. May be NULL. */
+    const weir_component *(*offerer)(void *user, const char *service);
 };
 
 /* Builds and checks everything that needs no start: grammar, components, options, inputs, ports, rings,
- * `endpoint: aws` (refused with a clear message until it is there); unread ports and stages are
- * warnings. It runs only if document_errors says 0; with errors it still has the stages that could be
- * read, so that the caller's component checks join the same list. */
+ * an endpoint that a plugin cannot go to; unread ports and stages are warnings. What stages need and
+ * no stage offers becomes a stage of its own: ROLE_SERVICE, not in the file. It runs only if
+ * document_errors says 0; with errors it still has the stages that could be read, so that the caller's
+ * component checks join the same list. */
 struct plan *plan_new(struct document *d, const struct plan_components *c);
 void plan_free(struct plan *p);             /* not the document */
 const char *plan_role_name(enum role role); /* "source" */

@@ -107,8 +107,9 @@ static void print_dot(const struct plan *p, struct buf *out)
     static const char *const shapes[] = {"cds", "box", "cylinder"};
     buf_add_text(out, "digraph weir {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
     for (size_t i = 0; i < p->stage_count; i++)
-        buf_print(out, "  \"%s\" [label=\"%s\\n%s\", shape=%s];\n", p->stages[i]->name,
-                  p->stages[i]->name, p->stages[i]->plugin, shapes[p->stages[i]->role]);
+        if (p->stages[i]->role != ROLE_SERVICE)
+            buf_print(out, "  \"%s\" [label=\"%s\\n%s\", shape=%s];\n", p->stages[i]->name,
+                      p->stages[i]->name, p->stages[i]->plugin, shapes[p->stages[i]->role]);
     for (size_t i = 0; i < p->stage_count; i++)
         each_reader(p, p->stages[i], dot_edge, out);
     buf_add_text(out, "}\n");
@@ -128,6 +129,8 @@ static void print_mermaid(const struct plan *p, struct buf *out)
     buf_add_text(out, "flowchart LR\n");
     for (size_t i = 0; i < p->stage_count; i++) {
         const struct plan_stage *s = p->stages[i];
+        if (s->role == ROLE_SERVICE)
+            continue;
         buf_print(out, "  s%zu%s\"%s<br/>%s\"%s\n", i, open[s->role], s->name, s->plugin,
                   close[s->role]);
     }

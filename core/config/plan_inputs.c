@@ -211,7 +211,7 @@ void plan_inputs_warn_unread(struct plan_work *w)
 {
     for (size_t i = 0; i < w->plan->stage_count; i++) {
         const struct plan_stage *s = w->plan->stages[i];
-        if (s->role == ROLE_SINK || !s->component || plan_inputs_is_server(s->component))
+        if (s->role >= ROLE_SINK || !s->component || plan_inputs_is_server(s->component))
             continue;
         if (is_read(w->plan, s, PORT_ANY))
             warn_ports(w, s);

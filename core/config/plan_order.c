@@ -72,7 +72,7 @@ void plan_order(struct plan_work *w)
     o.path = arena_take(a, (n + 1) * sizeof(void *));
     o.out = arena_take(a, (n + 1) * sizeof(void *));
     o.next = arena_take(a, (n + 1) * sizeof *o.next);
-    for (int role = ROLE_SOURCE; role <= ROLE_SINK; role++)
+    for (int role = ROLE_SOURCE; role <= ROLE_SERVICE; role++)
         for (size_t i = 0; i < n; i++)
             if ((int)p->stages[i]->role == role && o.color[i] == WHITE)
                 visit(&o, p->stages[i]);

@@ -120,7 +120,7 @@ const weir_option plan_delivery_options[] = {
                 .preset = "dead_letter", .help = "what happens to an event that is given up"),
     {0}};
 
-bool plan_is_endpoint(const char *text, int *kind)
+static bool is_endpoint(const char *text, int *kind)
 {
     bool is_url =
         text_starts(weir_text(text), "http://") || text_starts(weir_text(text), "https://");
@@ -130,24 +130,14 @@ bool plan_is_endpoint(const char *text, int *kind)
     return *kind != ENDPOINT_URL || is_url;
 }
 
-void plan_refuse_endpoint(struct plan_work *w, const struct node *at, int kind)
-{
-    diag_add(w->d, DIAG_ERROR, at, "write endpoint: embedded",
-             kind == ENDPOINT_AWS
-                 ? "endpoint: aws is not available in this version: use embedded"
-                 : "endpoint: a URL is not available in this version: use embedded");
-}
-
 static void read_endpoint(struct plan_work *w, const struct plan_aws *aws, int *kind)
 {
     const struct node *at = places_find(w->places, &aws->endpoint);
     if (!aws->endpoint || !at)
         return;
-    if (!plan_is_endpoint(aws->endpoint, kind))
+    if (!is_endpoint(aws->endpoint, kind))
         diag_add(w->d, DIAG_ERROR, at, NULL, "expected embedded, aws or a URL, found %s",
                  node_show(w->d, at));
-    else if (*kind != ENDPOINT_EMBEDDED)
-        plan_refuse_endpoint(w, at, *kind);
 }
 
 static void check_account(struct plan_work *w, const struct plan_aws *aws)
@@ -185,7 +175,7 @@ static void read_durability(struct plan_work *w, const struct plan_journal *jour
                  node_show(w->d, at));
 }
 
-static void flatten(struct plan_work *w, const struct plan_file *file)
+static void flatten(struct plan_work *w, struct node *root, const struct plan_file *file)
 {
     struct plan_settings *s = &w->plan->settings;
     s->data_dir =
@@ -204,6 +194,7 @@ static void flatten(struct plan_work *w, const struct plan_file *file)
     check_account(w, aws);
     s->aws.endpoint = aws->endpoint;
     s->aws.region = aws->region;
+    s->aws.is_region_written = node_get(node_get(root, "aws"), "region") != NULL;
     s->aws.account = aws->account;
     s->admin = admin->listen;
     if (s->admin && strcmp(s->admin, "off") != 0)
@@ -227,5 +218,5 @@ void plan_settings_read(struct plan_work *w, struct node *root)
     struct plan_file *file = arena_take(&w->d->arena, sizeof *file);
     options_fill(w->d, w->places, plan_settings_options, root, plan_sections, NULL, file);
     resolve_plugin_dirs(w, file);
-    flatten(w, file);
+    flatten(w, root, file);
 }

@@ -121,7 +121,7 @@ static const char *const *core_keys(struct plan_work *w, struct plan_stage *s)
             keys[count++] = *key;
             continue;
         }
-        for (size_t i = 0; i < s->node->count; i++) {
+        for (size_t i = 0; s->node && i < s->node->count; i++) {
             if (strcmp(s->node->keys[i]->text, *key) != 0 || has_option(s, *key))
                 continue;
             refuse_key(w, s, s->node->keys[i]);
@@ -131,14 +131,26 @@ static const char *const *core_keys(struct plan_work *w, struct plan_stage *s)
     return keys;
 }
 
-/* An `endpoint` that leaves this machine, in a plugin's own options. */
-static void check_endpoint(struct plan_work *w, struct plan_stage *s)
+/* A stage whose component has the option goes where the `aws` block says, if it does not say itself. */
+static void follow_endpoint(struct plan_work *w, struct plan_stage *s)
 {
-    struct node *n = has_option(s, "endpoint") ? node_get(s->node, "endpoint") : NULL;
-    int kind;
-    if (n && n->kind == NODE_SCALAR && plan_is_endpoint(n->text, &kind) &&
-        kind != ENDPOINT_EMBEDDED)
-        plan_refuse_endpoint(w, n, kind);
+    const weir_option *row = s->component->options;
+    const char *text = w->plan->settings.aws.endpoint;
+    int kind = w->plan->settings.aws.endpoint_kind;
+    while (row && row->name && strcmp(row->name, "endpoint") != 0)
+        row++;
+    if (!row || !row->name || !text || kind == ENDPOINT_EMBEDDED || node_get(s->node, "endpoint"))
+        return;
+    char *at = (char *)s->state + row->offset;
+    if (row->type == WEIR_T_TEXT)
+        *(const char **)(void *)at = text;
+    else if (row->type == WEIR_T_CHOICE && kind == ENDPOINT_AWS && row->choices &&
+             strcmp(row->choices, "embedded|aws") == 0)
+        *(int *)(void *)at = 1;
+    else
+        diag_add(w->d, DIAG_ERROR, s->name_node, "write endpoint: embedded",
+                 "%s.%s cannot go where aws.endpoint says: %s", plan_sections[s->role], s->name,
+                 text);
 }
 
 /* A function that fails five times fails for good: what it was given is told apart from a sink that is
@@ -164,11 +176,12 @@ static void check_breaker(struct plan_work *w, const struct plan_stage *s)
 static bool fill_delivery(struct plan_work *w, struct plan_stage *s)
 {
     static const char *const any[] = {"*", NULL};
-    struct node *node = s->role == ROLE_SOURCE ? NULL : s->node;
+    bool is_fed = s->role == ROLE_TRANSFORM || s->role == ROLE_SINK;
+    struct node *node = is_fed ? s->node : NULL;
     bool is_whole =
         options_fill(w->d, s->places, plan_delivery_options, node, any, NULL, &s->delivery);
     const struct plan_retry *retry = s->delivery.retry.item;
-    struct node *own = s->role == ROLE_SOURCE ? NULL : node_get(s->node, "retry");
+    struct node *own = is_fed ? node_get(s->node, "retry") : NULL;
     if (retry && node_get(own, "backoff") && retry->backoff.ns > retry->backoff_max.ns)
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &retry->backoff), NULL,
                  "backoff is longer than backoff_max");
@@ -180,7 +193,7 @@ static bool fill_delivery(struct plan_work *w, struct plan_stage *s)
     return is_whole;
 }
 
-static void fill_options(struct plan_work *w, struct plan_stage *s)
+void plan_stage_fill(struct plan_work *w, struct plan_stage *s)
 {
     static const weir_option none[] = {{0}};
     const char *const *keys = core_keys(w, s);
@@ -192,7 +205,7 @@ static void fill_options(struct plan_work *w, struct plan_stage *s)
     is_whole &=
         options_fill(w->d, s->places, rows, s->node, keys, &w->components->services, s->state);
     s->is_sound = is_whole && !node_has_broken(s->node);
-    check_endpoint(w, s);
+    follow_endpoint(w, s);
 }
 
 static void read_result(struct plan_work *w, struct plan_stage *s)
@@ -275,7 +288,7 @@ static void read_stage(struct plan_work *w, enum role role, struct node *name, s
     s->index = w->plan->stage_count;
     MEM_PUSH(w->plan->stages, w->plan->stage_count, w->cap) = s;
     find_component(w, s);
-    fill_options(w, s);
+    plan_stage_fill(w, s);
     read_result(w, s);
     if (s->component)
         name_ports(w, s);

@@ -42,9 +42,9 @@ bool plan_key_fits(enum role role, const char *key); /* is this key of the core 
 void plan_settings_read(struct plan_work *w, struct node *root);
 void plan_stage_read_all(struct plan_work *w, struct node *root);
 void plan_inputs_read_all(struct plan_work *w);
+void plan_service_add_all(struct plan_work *w);
+void plan_stage_fill(struct plan_work *w, struct plan_stage *s); /* its options, from its node */
 /* Does it live by services, as the AWS endpoint does? Then it may bring no events at all. */
 bool plan_inputs_is_server(const weir_component *c);
 void plan_inputs_warn_unread(struct plan_work *w);
 void plan_order(struct plan_work *w); /* sorts the stages; a ring is an error */
-bool plan_is_endpoint(const char *text, int *kind);
-void plan_refuse_endpoint(struct plan_work *w, const struct node *at, int kind);

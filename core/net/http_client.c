@@ -179,6 +179,10 @@ static void set_rules(struct fetch *f)
     (void)lib.easy_setopt(f->easy, CURLOPT_PROXY, "");
     (void)lib.easy_setopt(f->easy, CURLOPT_SSL_VERIFYPEER, 1L);
     (void)lib.easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (f->what.ca_file) {
+        (void)lib.easy_setopt(f->easy, CURLOPT_CAINFO, f->what.ca_file);
+        (void)lib.easy_setopt(f->easy, CURLOPT_CAPATH, NULL);
+    }
     (void)lib.easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);
     (void)lib.easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, ms);
     (void)lib.easy_setopt(f->easy, CURLOPT_ERRORBUFFER, f->problem);

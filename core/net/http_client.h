@@ -22,6 +22,7 @@ struct http_fetch {
     weir_pairs headers;
     weir_str body;       /* must live until done */
     int64_t timeout_ns;  /* of all; 0: 30 s */
+    const char *ca_file; /* NULL: the system's authorities */
     uint64_t answer_max; /* bytes of the answer; more is an error; 0: 16 MiB */
     void (*done)(void *user, const struct http_fetch_result *r); /* once, never inside http_fetch */
     void *user;

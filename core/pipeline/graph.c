@@ -253,7 +253,7 @@ static int open_inlets(struct pipeline *p, struct error *e)
 {
     for (size_t i = 0; i < p->stage_count; i++) {
         struct stage *s = p->stages[i];
-        if (s->role == ROLE_SOURCE)
+        if (s->role == ROLE_SOURCE || s->role == ROLE_SERVICE)
             continue;
         if (s->inlet) {
             inlet_set_durable(s->inlet, wants_disk(p, s));
@@ -416,8 +416,8 @@ int graph_order(struct pipeline *p, struct error *e)
     p->order = mem_new((p->stage_count + 1) * sizeof(struct stage *));
     for (size_t i = 0; i < p->stage_count; i++)
         make_offers(p->stages[i]);
-    static const enum role roles[] = {ROLE_SINK, ROLE_TRANSFORM, ROLE_SOURCE};
-    for (size_t r = 0; r < 3 && !failed; r++)
+    static const enum role roles[] = {ROLE_SERVICE, ROLE_SINK, ROLE_TRANSFORM, ROLE_SOURCE};
+    for (size_t r = 0; r < 4 && !failed; r++)
         for (size_t i = 0; i < p->stage_count && !failed; i++)
             if (p->stages[i]->role == roles[r])
                 failed = visit(p, p->stages[i], state, &n, e);

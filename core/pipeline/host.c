@@ -75,11 +75,6 @@ static int64_t host_now(const weir_host *h)
     return clock_wall(c);
 }
 
-static struct budget *budget_of(const struct lane *l)
-{
-    return &l->stage->pipeline->budget;
-}
-
 static weir_payload *checked(struct lane *l, weir_payload *p)
 {
     if (!p && lane_current() == l)
@@ -90,14 +85,14 @@ static weir_payload *checked(struct lane *l, weir_payload *p)
 static weir_payload *host_alloc(const weir_host *h, size_t n, char **data)
 {
     struct lane *l = lane_of(h);
-    return checked(l, payload_new(budget_of(l), n, data));
+    return checked(l, payload_new(lane_budget(l), n, data));
 }
 
 static weir_payload *host_wrap(const weir_host *h, weir_str bytes, void (*release)(void *),
                                void *arg)
 {
     struct lane *l = lane_of(h);
-    return checked(l, payload_wrap(budget_of(l), bytes, release, arg));
+    return checked(l, payload_wrap(lane_budget(l), bytes, release, arg));
 }
 
 static weir_payload *host_slice(const weir_host *h, weir_payload *p, size_t from, size_t n)
@@ -113,7 +108,7 @@ static weir_payload *host_join(const weir_host *h, const weir_batch *b, const ch
     char *data = NULL;
     for (size_t i = 0; i < b->count; i++)
         total += b->events[i]->body->len + gap.len;
-    weir_payload *p = checked(l, payload_new(budget_of(l), total, &data));
+    weir_payload *p = checked(l, payload_new(lane_budget(l), total, &data));
     if (!p)
         return NULL;
     for (size_t i = 0; i < b->count; i++) {

@@ -256,6 +256,12 @@ static void pull(struct lane *l)
         worker_due(l);
 }
 
+struct budget *lane_budget(const struct lane *l)
+{
+    static struct budget of_commands = {.limit_bytes = 64 << 20};
+    return l->stage->pipeline ? &l->stage->pipeline->budget : &of_commands;
+}
+
 static void tick(struct lane *l, uint32_t id)
 {
     const weir_component *c = l->stage->component;
@@ -265,7 +271,8 @@ static void tick(struct lane *l, uint32_t id)
             worker_due(l);
         return;
     }
-    struct batch *out = l->stage->role == ROLE_SINK ? NULL : lane_birth_begin(l);
+    bool has_out = is_source || l->stage->role == ROLE_TRANSFORM;
+    struct batch *out = has_out ? lane_birth_begin(l) : NULL;
     lane_enter(l, NULL, out);
     weir_status s = c->tick(l->stage->self, &l->host, id, out ? &out->pub : NULL);
     if (l->is_short)

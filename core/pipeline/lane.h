@@ -75,7 +75,9 @@ struct lane *lane_new(struct stage *s, struct worker *w);
 void lane_free(struct lane *l);
 void lane_enter(struct lane *l, struct batch *in, struct batch *out);
 void lane_leave(struct lane *l);
-void lane_reset(struct lane *l);  /* stopped: as it was when it was made */
+void lane_reset(struct lane *l); /* stopped: as it was when it was made */
+struct budget *lane_budget(
+    const struct lane *l);        /* of its pipeline; of a command: one of its own */
 void lane_forget(struct lane *l); /* timers and watches */
 struct lane *lane_current(void);  /* whose callback this thread is in, or NULL */
 void lane_timer_fired(struct lane *l, uint32_t id);

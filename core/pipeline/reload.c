@@ -58,7 +58,7 @@ static bool changes_thread(const struct change *c)
 static void hold_stage(struct pipeline *p, const struct change *c, bool with_sources, bool is_held)
 {
     struct stage *s = c->before;
-    if (s->role != ROLE_SOURCE) {
+    if (s->inlet) {
         if (!changes_thread(c))
             return;
         inlet_hold(s->inlet, is_held);

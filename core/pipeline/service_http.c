@@ -380,7 +380,7 @@ static void fetch_done(void *user, const struct http_fetch_result *result)
     struct fetch *f = user;
     struct lane *l = f->lane;
     weir_http_reply reply = {result->status, NULL, result->headers, result->error};
-    bool has_out = l->stage->role != ROLE_SINK;
+    bool has_out = l->stage->role == ROLE_SOURCE || l->stage->role == ROLE_TRANSFORM;
     if (l->stage->inlet && (result->status == 429 || result->status == 503))
         inlet_pause(l->stage->inlet,
                     retry_after_ns(result->headers, clock_wall(l->stage->pipeline->clock)));
@@ -420,6 +420,7 @@ static struct http_fetch fetch_of(struct lane *l, const weir_http_request *r)
                             : "GET",
         .url = r->url,
         .timeout_ns = r->timeout.ns,
+        .ca_file = r->size >= WEIR_UPTO(weir_http_request, ca_file) ? r->ca_file : NULL,
     };
     weir_attr *headers = arena_take(&l->scratch, (r->headers.count + 2) * sizeof *headers);
     size_t n = 0;
@@ -476,7 +477,7 @@ static void waited_done(void *user, const struct http_fetch_result *result)
     w->reply->status = result->status;
     w->reply->headers = (weir_pairs){result->headers.count, headers};
     w->reply->error = result->error ? arena_text(&l->scratch, result->error) : NULL;
-    w->reply->body = payload_copy(&l->stage->pipeline->budget, result->body.ptr, result->body.len);
+    w->reply->body = payload_copy(lane_budget(l), result->body.ptr, result->body.len);
     if (w->reply->body)
         MEM_PUSH(l->held, l->held_count, l->held_cap) = w->reply->body;
 }

@@ -131,6 +131,8 @@ void service_tables_plan(struct service_tables *t, const struct plan *plan)
     t->about.data_dir = s->data_dir;
     t->about.region = s->aws.region;
     t->about.account = s->aws.account;
+    t->about.endpoint = s->aws.endpoint;
+    t->about.is_region_written = s->aws.is_region_written;
 }
 
 const void *service_one(void *user, const weir_option *row, const struct node *at)

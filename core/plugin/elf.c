@@ -290,7 +290,9 @@ static int add_component(struct image *image, uint64_t address, struct elf_plugi
     weir_component c;
     char name[NAME_MAX_BYTES];
     enum plugin_role role;
-    if (!copy_struct(image, address, &c, sizeof c) ||
+    size_t size = plugin->manifest.component_size;
+    memset(&c, 0, sizeof c);
+    if (!copy_struct(image, address, &c, size < sizeof c ? size : sizeof c) ||
         !copy_name(image, (uint64_t)(uintptr_t)c.name, name))
         return fail_damaged(image);
     if (manifest_name(image->path, name, image->error) != 0 ||

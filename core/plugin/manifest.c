@@ -51,7 +51,7 @@ int manifest_check(const char *path, const weir_manifest *m, struct error *e)
 
 const char *manifest_role_name(enum plugin_role role)
 {
-    static const char *const names[] = {"source", "transform", "sink"};
+    static const char *const names[] = {"source", "transform", "sink", "service"};
     return names[role];
 }
 
@@ -59,6 +59,10 @@ int manifest_role(const char *path, const char *name, const weir_component *c,
                   enum plugin_role *role, struct error *e)
 {
     bool is_source = c->pull, is_transform = c->event || c->batch, is_sink = c->write;
+    if (!is_source && !is_transform && !is_sink && c->offers) {
+        *role = PLUGIN_SERVICE;
+        return 0;
+    }
     if (is_source + is_transform + is_sink != 1)
         return error_set(e, EXIT_CONFIG,
                          "%s: the component '%s' has %s: set pull for a source, event or batch "

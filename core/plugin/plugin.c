@@ -15,7 +15,7 @@
 #include "plugin/elf.h"
 #include "plugin/manifest.h"
 
-enum { ROLES = 3 };
+enum { ROLES = 4 };
 
 struct file {
     char *path;
@@ -212,7 +212,9 @@ static void scan(struct plugins *p)
 
 enum plugin_role plugin_role_of(const weir_component *c)
 {
-    return c->pull ? PLUGIN_SOURCE : c->write ? PLUGIN_SINK : PLUGIN_TRANSFORM;
+    if (c->event || c->batch)
+        return PLUGIN_TRANSFORM;
+    return c->pull ? PLUGIN_SOURCE : c->write ? PLUGIN_SINK : PLUGIN_SERVICE;
 }
 
 static int check_loaded(const struct file *f, const weir_manifest *m, struct error *e)
@@ -317,7 +319,7 @@ static void *not_found(struct plugins *p, const char *component, enum plugin_rol
         (void)error_set(e, EXIT_CONFIG, "%s", refused->refused);
         return NULL;
     }
-    for (enum plugin_role other = PLUGIN_SOURCE; other <= PLUGIN_SINK; other++) {
+    for (enum plugin_role other = PLUGIN_SOURCE; other <= PLUGIN_SERVICE; other++) {
         size_t from = 0;
         const struct file *f = offerer(p, &from, component, other);
         if (f) {
@@ -438,4 +440,75 @@ void plugins_each(struct plugins *p,
         for (size_t k = 0; !e.code && f->manifest && f->manifest->components[k]; k++)
             fn(user, f->path, f->manifest->components[k], NULL);
     }
+}
+
+/* ---- what is there without being named in a file ----------------------------------------------- */
+
+static bool has_service(const struct file *f)
+{
+    for (size_t i = 0; i < f->offers.count; i++)
+        if (f->offers.components[i].role == PLUGIN_SERVICE)
+            return true;
+    return false;
+}
+
+/* fn for each loaded component of the role service; true from it ends the walk. */
+static const weir_component *each_service(struct plugins *p,
+                                          bool (*fn)(void *user, const struct file *f,
+                                                     const weir_component *c),
+                                          void *user, struct error *e)
+{
+    if (!p->is_scanned)
+        scan(p);
+    for (size_t i = 0; i < p->file_count; i++) {
+        struct file *f = p->files[i];
+        if (f->refused || !has_service(f) || load(f, e) != 0)
+            continue;
+        for (size_t k = 0; f->manifest->components[k]; k++)
+            if (plugin_role_of(f->manifest->components[k]) == PLUGIN_SERVICE &&
+                fn(user, f, f->manifest->components[k]))
+                return f->manifest->components[k];
+    }
+    return NULL;
+}
+
+static bool offers_it(void *user, const struct file *f, const weir_component *c)
+{
+    for (const weir_service *const *s = c->offers; s && *s; s++)
+        if (strcmp((*s)->id, user) == 0)
+            return true;
+    return false;
+}
+
+const weir_component *plugins_offerer(struct plugins *p, const char *service, struct error *e)
+{
+    char *id = mem_text(service);
+    const weir_component *c = each_service(p, offers_it, id, e);
+    mem_free(id);
+    return c;
+}
+
+struct commands {
+    void (*fn)(void *user, const weir_component *c, const weir_command *k);
+    void *user;
+};
+
+static bool tell_commands(void *user, const struct file *f, const weir_component *c)
+{
+    const struct commands *each = user;
+    if (f->manifest->component_size < WEIR_UPTO(weir_component, commands))
+        return false;
+    for (const weir_command *const *k = c->commands; k && *k; k++)
+        if ((*k)->size >= WEIR_UPTO(weir_command, run) && (*k)->name && (*k)->action && (*k)->run)
+            each->fn(each->user, c, *k);
+    return false;
+}
+
+void plugins_each_command(struct plugins *p,
+                          void (*fn)(void *user, const weir_component *c, const weir_command *k),
+                          void *user)
+{
+    struct commands each = {fn, user};
+    struct error e = {0};
+    (void)each_service(p, tell_commands, &each, &e);
 }

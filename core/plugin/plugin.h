@@ -17,12 +17,18 @@ struct plugins; /* the set of known plugins of this process */
 struct plugins *plugins_new(const char *const *dirs);
 void plugins_free(struct plugins *p);
 
-enum plugin_role { PLUGIN_SOURCE, PLUGIN_TRANSFORM, PLUGIN_SINK };
+enum plugin_role { PLUGIN_SOURCE, PLUGIN_TRANSFORM, PLUGIN_SINK, PLUGIN_SERVICE };
 
 /* Loads the plugin that offers the component, if it is not loaded. NULL with the reason in *e (exit 78):
  * not found, or found and refused: file, cause and remedy. */
 const weir_component *plugins_find(struct plugins *p, const char *component, enum plugin_role role,
                                    struct error *e);
+/* The component of the role service that offers this one; NULL: none, or the reason in *e. */
+const weir_component *plugins_offerer(struct plugins *p, const char *service, struct error *e);
+/* The commands that plugins add, with the components that they belong to. */
+void plugins_each_command(struct plugins *p,
+                          void (*fn)(void *user, const weir_component *c, const weir_command *k),
+                          void *user);
 const char *const *plugins_names(struct plugins *p, enum plugin_role role); /* ends with NULL */
 const char *plugins_path(const struct plugins *p, const weir_component *c); /* its file */
 /* Every component of every plugin; files that were refused: component NULL and the reason. */

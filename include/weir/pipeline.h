@@ -21,4 +21,6 @@ struct weir_pipeline {
     /* In check: the stage reads this file. A reload makes the stage anew when its content has changed,
      * and `weir run --watch` waits for that. Relative paths start at `folder`. */
     void (*reads)(const weir_pipeline *p, const char *path);
+    const char *endpoint;   /* of the `aws` block: embedded, aws, or a URL */
+    bool is_region_written; /* there; false: `region` is the preset */
 };

@@ -231,7 +231,19 @@ enum {
     WEIR_REPLAYS = 8,  /* source: what was not settled it brings again, also after a crash */
 };
 
-typedef struct weir_component { /* pull makes it a source, event or batch a transform, write a sink */
+/* A command that a plugin adds to the command line: `weir NAME ACTION [--FLAG ...] [pipeline.yaml]`. It has
+ * an instance of its component with the presets of its options and the host's services, not started; what
+ * the pipeline file says is there by weir/pipeline.h. It prints on the standard output. */
+typedef struct weir_command {
+    size_t size;
+    const char *name, *action, *summary;
+    const char *details;      /* examples and more, for --help; NULL: none */
+    const char *const *flags; /* at most 8, each "check=what it does"; ends with NULL; NULL: none */
+    int (*run)(void *self, const weir_host *h, uint32_t given); /* bit i: flags[i]; the exit code */
+} weir_command;
+
+typedef struct weir_component { /* pull makes it a source, event or batch a transform, write a sink; */
+    /* none of them, but offers: a service, which the host makes when a stage needs what it offers */
     const char *name, *version, *summary; /* name is what the pipeline file says; one per role */
     uint32_t flags;
     size_t state_size;        /* the host makes `self`: zeroed, then the options filled in */
@@ -257,6 +269,7 @@ typedef struct weir_component { /* pull makes it a source, event or batch a tran
 
     weir_status (*ready)(void *self, const weir_host *h, int fd, int read_write); /* NULL: pull */
     weir_status (*tick)(void *self, const weir_host *h, uint32_t id, weir_batch *out); /* NULL: pull */
+    const weir_command *const *commands; /* ends with NULL; NULL: none */
 } weir_component;
 
 typedef struct weir_manifest { /* a plugin's one symbol; data, so that reading it runs no code */

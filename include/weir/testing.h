@@ -47,7 +47,7 @@ extern const weir_manifest weir_plugin;
 #define WEIR_TEST_FN       static __attribute__((unused))
 #define WEIR_TEST_EPOCH_NS INT64_C(1735689600000000000) /* when a test begins */
 
-enum weir_test_role { WEIR_TEST_SOURCE, WEIR_TEST_TRANSFORM, WEIR_TEST_SINK };
+enum weir_test_role { WEIR_TEST_SOURCE, WEIR_TEST_TRANSFORM, WEIR_TEST_SINK, WEIR_TEST_SERVICE };
 
 struct weir_secret { /* behind an option's pointer */
     weir_str text;
@@ -1522,9 +1522,10 @@ WEIR_TEST_FN const weir_component *weir_test_component(enum weir_test_role role,
 {
     for (size_t i = 0; weir_plugin.components[i]; i++) {
         const weir_component *c = weir_plugin.components[i];
-        enum weir_test_role is = c->pull    ? WEIR_TEST_SOURCE
-                                 : c->write ? WEIR_TEST_SINK
-                                            : WEIR_TEST_TRANSFORM;
+        enum weir_test_role is = c->pull                ? WEIR_TEST_SOURCE
+                                 : c->write             ? WEIR_TEST_SINK
+                                 : c->event || c->batch ? WEIR_TEST_TRANSFORM
+                                                        : WEIR_TEST_SERVICE;
         if (is == role && strcmp(c->name, name) == 0)
             return c;
     }

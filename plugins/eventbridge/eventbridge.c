@@ -1,4 +1,6 @@
 /* eventbridge/eventbridge.c: the event bus: each rule is a port; rules that do not shape share one event. */
+#include "eventbridge.h"
+
 #include <stdio.h>
 
 #include <weir/match.h>
@@ -233,4 +235,4 @@ static const weir_component bus = {
     .worker_start = bus_worker_start,
     .batch = bus_batch,
 };
-WEIR_PLUGIN(&bus);
+WEIR_PLUGIN(&bus, &eventbridge_sink);

@@ -269,10 +269,11 @@ sinks:
         self.refused(GOOD + stage.replace("HANDLER", "plain.so"), "plain.so", "WEIR_FUNCTION", at="8:")
 
     def test_aws(self):
-        self.refused("aws: { endpoint: aws }\n" + GOOD, "embedded", at="1:18")
-        self.refused("aws: { endpoint: 'http://127.0.0.1:4566' }\n" + GOOD, "embedded", at="1:18")
-        queue = GOOD.replace('"null"', "sqs, queue: q, endpoint: aws")
-        self.refused(queue, "embedded", at="6:")
+        self.refused("aws: { endpoint: elsewhere }\n" + GOOD, "embedded, aws or a URL", at="1:18")
+        queue = GOOD.replace('"null"', "sqs, queue: q")
+        self.refused(queue.replace("queue: q", "queue: q, endpoint: aws"), "not available in this version", at="6:")
+        self.refused("aws: { endpoint: aws }\n" + queue, "not available in this version", at="7:")
+        self.refused("aws: { endpoint: 'http://127.0.0.1:4566' }\n" + queue, "cannot go where", "write endpoint: embedded", at="7:")
 
     # ---- plugins ----
 
