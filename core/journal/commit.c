@@ -11,13 +11,15 @@
 #include "journal/internal.h"
 
 enum {
-    GROUP_SLACK = 4096, /* declarations that come with a group, about */
-    APPLY_MAX = 512,    /* records applied while readers wait */
+    USUAL_BYTES = 4 << 10, /* a disk that has no room for so much is still full */
+    GROUP_SLACK = 4096,    /* declarations that come with a group, about */
+    APPLY_MAX = 512,       /* records applied while readers wait */
     CHECK_BYTES = 16 << 20,
     COMPACT_STEP = 256 << 10,
     STORE_TRIES = 3, /* the first, its move, and the move's own */
 };
 static const int64_t check_every_ns = 10 * 1000000000LL;
+static const int64_t heal_every_ns = 1000000000LL;
 static const int64_t lazy_max_ns = 100 * 1000000LL;
 
 void unit_list_init(struct unit_list *l)
@@ -75,7 +77,10 @@ static uint32_t write_at(const struct journal *j)
 
 static bool take_queue(struct journal *j)
 {
+    bool has_kept = j->kept.first && !j->health.is_failed && !j->health.is_full;
     journal_lock(j);
+    if (has_kept || j->queue.first)
+        unit_list_join(&j->taken, &j->kept);
     unit_list_join(&j->taken, &j->queue);
     j->is_urgent = false;
     j->lazy_since_ns = 0;
@@ -97,11 +102,17 @@ static void set_full(struct journal *j, bool is_full)
 }
 
 /* Puts never touch the reserve, so that what makes room always finds some. */
-static bool has_put_room(struct journal *j, size_t bytes)
+static bool has_put_room(struct journal *j, size_t bytes, uint32_t *limit)
 {
     bool fits = j->active && segment_room(j->active, write_at(j)) >= bytes + GROUP_SLACK;
-    bool has_room =
-        slot_prepare(j, SLOTS_RESERVED + 1) || (fits && j->slot_count >= SLOTS_RESERVED);
+    bool has_room = slot_prepare(j, SLOTS_RESERVED + 1);
+    if (!has_room) {
+        uint32_t room =
+            fits ? segment_room(j->active, write_at(j)) : slot_small(j, bytes + GROUP_SLACK);
+        if (*limit > room)
+            *limit = room;
+        has_room = room > 0;
+    }
     has_room = has_room && checkpoint_has_room(j);
     set_full(j, !has_room);
     return has_room;
@@ -134,7 +145,7 @@ static void gather(struct journal *j)
         struct journal_unit *u = j->taken.first;
         u->status = judge(j, u);
         if (u->status == WEIR_OK && u->put_count && !is_asked) {
-            has_room = has_put_room(j, u->len);
+            has_room = has_put_room(j, u->len, &limit);
             is_asked = true;
         }
         if (u->status == WEIR_OK && u->put_count && !has_room)
@@ -458,9 +469,10 @@ static void erase_abandoned(struct journal *j)
 
 static void give_up(struct journal *j, int result)
 {
+    j->failed_ns = clock_mono(j->clock);
     char text[128];
-    log_write(WEIR_ERROR, NULL, "journal %s: failed: %s: nothing is accepted any more", j->path,
-              error_sys_text(-result, text, sizeof text));
+    log_write(WEIR_ERROR, NULL, "journal %s: failed: %s: nothing is accepted until it works again",
+              j->path, error_sys_text(-result, text, sizeof text));
     journal_lock(j);
     j->health.is_failed = true;
     journal_unlock(j);
@@ -563,16 +575,39 @@ static void call_listeners(struct journal *j)
     (void)pthread_mutex_unlock(&j->listen_lock);
 }
 
+/* Nobody would bring it again: what was delivered would come twice. */
+static bool is_kept(const struct journal_unit *u)
+{
+    return u->level == JOURNAL_LAZY && !u->is_done && !u->done && u->put_count == 0 &&
+           !u->is_too_large && (u->status == WEIR_E_RETRY || u->status == WEIR_E_FATAL);
+}
+
+static void keep_refused(struct journal *j, struct journal_unit *units)
+{
+    struct journal_unit *gone = NULL;
+    while (units) {
+        struct journal_unit *u = units;
+        units = u->next;
+        if (is_kept(u)) {
+            unit_list_push(&j->kept, u);
+            continue;
+        }
+        u->next = gone;
+        gone = u;
+    }
+    unit_release(j, gone);
+}
+
 static void finish(struct journal *j, weir_status status)
 {
     struct journal_unit *units = j->group.units.first;
     for (struct journal_unit *u = units; u; u = u->next) {
         if (u->status == WEIR_OK)
             u->status = status;
-        if (!u->is_done)
+        if (!u->is_done && !is_kept(u))
             answer(u);
     }
-    unit_release(j, units);
+    keep_refused(j, units);
     unit_list_init(&j->group.units);
 }
 
@@ -721,16 +756,38 @@ static bool is_check_wanted(const struct journal *j, bool is_idle)
     return j->bytes_since_check >= CHECK_BYTES || age >= check_every_ns;
 }
 
+/* A failed disk is tried now and then: a segment that can be begun and synced ends it. */
+static bool heal(struct journal *j)
+{
+    if (clock_mono(j->clock) - j->failed_ns < heal_every_ns)
+        return false;
+    j->failed_ns = clock_mono(j->clock);
+    if (!j->active && segment_start(j, SEGMENT_LOG, 0, &j->active) < 0)
+        return false;
+    int result = timed_sync(j);
+    if (result < 0) {
+        abandon_active(j, result);
+        return false;
+    }
+    journal_lock(j);
+    j->health.is_failed = false;
+    journal_unlock(j);
+    log_write(WEIR_INFO, NULL, "journal %s: the disk works again", j->path);
+    return true;
+}
+
 bool commit_upkeep(struct journal *j, bool is_idle)
 {
     if (j->health.is_failed)
-        return false;
+        return heal(j);
     if (j->pending && clock_mono(j->clock) - j->pending_since_ns >= j->sync_every_ns)
         (void)commit_settle(j);
     if (is_check_wanted(j, is_idle))
         (void)checkpoint_write(j, false);
     if (j->health.is_full)
-        (void)has_put_room(j, UINT32_MAX); /* room for a new segment, whatever is put next */
+        (void)has_put_room(j, USUAL_BYTES, &(uint32_t){USUAL_BYTES});
+    if (j->kept.first)
+        (void)commit_run(j);
     if (!is_idle)
         return false;
     if (j->bytes_since_check && !j->health.is_full)
@@ -787,7 +844,7 @@ static bool wait_for_work(struct journal *j, bool has_upkeep)
         int64_t wait_ns = has_upkeep             ? lazy_max_ns / 20
                           : j->bytes_since_check ? check_every_ns
                                                  : INT64_MAX;
-        if (j->health.is_full)
+        if (j->health.is_full || j->health.is_failed)
             wait_ns = lazy_max_ns;
         if (j->pending_since_ns) {
             int64_t left = j->pending_since_ns + j->sync_every_ns - clock_mono(j->clock);

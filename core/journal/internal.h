@@ -156,6 +156,8 @@ struct journal {
     pthread_mutex_t commit_lock;
     _Atomic(pthread_t) committer; /* who holds it */
     struct unit_list taken;       /* from the queue, not yet in a group */
+    struct unit_list kept;        /* acknowledgements that a failed disk did not take */
+    int64_t failed_ns;            /* when it failed, or was tried last */
     struct group group;
     struct segment *active; /* NULL: the next group starts one */
     enum journal_durability durability;
@@ -241,7 +243,10 @@ int segment_header_erase(struct journal *j, struct slot *slot);
 int slot_take(struct journal *j, uint32_t bytes, struct slot **out);
 void slot_give(struct journal *j, struct slot *slot);
 int slot_make(struct journal *j, uint32_t bytes);
-bool slot_prepare(struct journal *j, uint32_t want);         /* true: that many are free */
+bool slot_prepare(struct journal *j, uint32_t want); /* true: that many are free */
+/* Where a usual slot has no room: how much a group in a smaller one may have that takes `bytes`; 0: there
+ * is none. The reserve is left alone. */
+uint32_t slot_small(struct journal *j, size_t bytes);
 bool slot_is_spare(const struct journal *j, uint32_t bytes); /* a free one has that much room */
 bool slot_zero(struct journal *j); /* a step of zero-filling; false: all is filled */
 uint32_t slot_default_bytes(const struct journal *j);

@@ -51,6 +51,7 @@ static struct journal *journal_new(const struct journal_options *o)
     j->lock_fd = j->checks[0].fd = j->checks[1].fd = -1;
     unit_list_init(&j->queue);
     unit_list_init(&j->taken);
+    unit_list_init(&j->kept);
     unit_list_init(&j->group.units);
     init_locks(j);
     return j;
@@ -97,6 +98,7 @@ static void free_units(struct journal *j)
         mem_free(g);
     }
     j->pool_bytes = SIZE_MAX / 2; /* nothing more is kept */
+    unit_release(j, j->kept.first);
     struct journal_unit *pool = j->pool;
     j->pool = NULL;
     unit_release(j, pool);

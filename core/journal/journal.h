@@ -66,7 +66,7 @@ struct journal_health {
     uint64_t checkpoints, compactions; /* since the open */
     uint64_t unsynced_bytes;           /* of answered units that a power cut could take */
     bool is_full;                      /* puts are refused now */
-    bool is_failed;                    /* nothing is accepted any more; reads go on */
+    bool is_failed; /* nothing is accepted until the disk works again; reads go on */
 };
 
 /* NULL with *e: locked by another process (EXIT_NOT_AVAILABLE, names pid and lock_note), no permission,

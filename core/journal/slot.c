@@ -11,6 +11,7 @@ enum {
     SLOT_MIDDLE = 16 << 20,
     SLOT_LARGE = 64 << 20,
     ZERO_STEP = 1 << 20,
+    SLOT_LEAST = 256 << 10, /* of a slot made where a usual one has no room */
 };
 
 /* Larger as the journal grows: few files for much, little disk for little. */
@@ -21,6 +22,20 @@ uint32_t slot_default_bytes(const struct journal *j)
     if (j->slot_bytes_total < 16ULL * SLOT_SMALL)
         return SLOT_SMALL;
     return j->slot_bytes_total < 16ULL * SLOT_LARGE ? SLOT_MIDDLE : SLOT_LARGE;
+}
+
+/* Smaller ones were made on a full disk: they take puts and are no reserve. */
+static uint32_t floor_bytes(const struct journal *j)
+{
+    return j->slot_bytes ? j->slot_bytes : SLOT_SMALL;
+}
+
+static uint32_t count_usual(const struct journal *j)
+{
+    uint32_t n = 0;
+    for (const struct slot *slot = j->slots; slot; slot = slot->next)
+        n += slot->bytes >= floor_bytes(j);
+    return n;
 }
 
 void slot_path(const struct journal *j, uint32_t index, char *path, size_t size)
@@ -80,11 +95,18 @@ int slot_make(struct journal *j, uint32_t bytes)
     return 0;
 }
 
+/* Small ones first, which keeps the reserve; else those that are filled. */
+static bool is_better(const struct journal *j, const struct slot *a, const struct slot *b)
+{
+    bool is_small = a->bytes < floor_bytes(j), was_small = b->bytes < floor_bytes(j);
+    return is_small != was_small ? is_small : a->zeroed > b->zeroed;
+}
+
 static struct slot *take_fitting(struct journal *j, uint32_t bytes)
 {
     struct slot **best = NULL;
     for (struct slot **at = &j->slots; *at; at = &(*at)->next)
-        if ((*at)->bytes >= bytes && (!best || (*at)->zeroed > (*best)->zeroed))
+        if ((*at)->bytes >= bytes && (!best || is_better(j, *at, *best)))
             best = at;
     if (!best)
         return NULL;
@@ -150,15 +172,30 @@ int slot_take(struct journal *j, uint32_t bytes, struct slot **out)
 
 bool slot_prepare(struct journal *j, uint32_t want)
 {
-    while (j->slot_count < want) {
+    while (count_usual(j) < want) {
         if (slot_make(j, slot_default_bytes(j)) == 0)
             continue;
-        uint32_t before = j->slot_count;
+        uint32_t before = count_usual(j);
         reclaim(j);
-        if (j->slot_count == before)
+        if (count_usual(j) == before)
             return false;
     }
     return true;
+}
+
+uint32_t slot_small(struct journal *j, size_t bytes)
+{
+    uint32_t size = floor_bytes(j) / 2 / FORMAT_HEADER_BYTES * FORMAT_HEADER_BYTES;
+    uint32_t least = j->slot_bytes ? 4 * FORMAT_HEADER_BYTES : SLOT_LEAST;
+    if (bytes >= size || count_usual(j) < SLOTS_RESERVED)
+        return 0;
+    for (const struct slot *slot = j->slots; slot; slot = slot->next)
+        if (slot->bytes < floor_bytes(j) && slot->bytes >= bytes + 3 * FORMAT_HEADER_BYTES)
+            return slot->bytes - 3 * FORMAT_HEADER_BYTES;
+    for (; size >= least && size >= bytes + 3 * FORMAT_HEADER_BYTES; size /= 2)
+        if (slot_make(j, size / FORMAT_HEADER_BYTES * FORMAT_HEADER_BYTES) == 0)
+            return size / FORMAT_HEADER_BYTES * FORMAT_HEADER_BYTES - 3 * FORMAT_HEADER_BYTES;
+    return 0;
 }
 
 /* Syncs are cheaper where blocks were written before. A failure costs only that. */

@@ -629,7 +629,7 @@ bool pipeline_is_ready(struct pipeline *p, struct buf *why)
     struct journal_health h;
     journal_health(p->journal, &h);
     if (h.is_failed)
-        not_ready(why, "journal", "the disk failed: nothing is accepted any more");
+        not_ready(why, "journal", "the disk failed: nothing is accepted until it works again");
     if (h.is_full)
         not_ready(why, "journal", "the disk is full: nothing is accepted until there is room");
     if (atomic_load(&p->is_draining))

@@ -337,6 +337,9 @@ static bool has_space(const struct history *h)
 
 static bool is_failed(const struct history *h)
 {
+    for (uint32_t i = 0; i < h->unit_count; i++)
+        if (h->units[i].is_answered && h->units[i].status == WEIR_E_FATAL)
+            return true; /* it may heal, and nobody knows what became of these */
     struct journal_health health;
     journal_health(h->journal, &health);
     return health.is_failed;

@@ -39,7 +39,7 @@ struct sim {
     uint64_t writes, syncs, ops;
     uint64_t fail_write_at, fail_sync_at, full_at, power_at; /* 0: never */
     uint64_t space;                                          /* bytes left */
-    bool is_dead, is_locked, is_short, is_full;
+    bool is_dead, is_locked, is_short, is_full, is_broken;
 };
 
 static inline uint64_t sim_random(uint64_t *s)
@@ -169,6 +169,8 @@ static inline int64_t sim_pwritev(const struct disk *d, int fd, const struct iov
         return -EIO;
     bool is_alive = sim_tick(s);
     s->writes++;
+    if (s->is_broken)
+        return -EIO;
     if ((s->full_at && s->writes % s->full_at == 0) || s->is_full)
         return -ENOSPC;
     bool is_failing = s->fail_write_at && s->writes == s->fail_write_at;
@@ -195,7 +197,7 @@ static inline int sim_sync(const struct disk *d, int fd)
 {
     struct sim *s = sim_of(d);
     struct sim_file *f = sim_file(d, fd);
-    if (!sim_tick(s))
+    if (!sim_tick(s) || s->is_broken)
         return -EIO;
     s->syncs++;
     bool is_failing = s->fail_sync_at && s->syncs == s->fail_sync_at;

@@ -200,6 +200,86 @@ START_TEST(acks_go_on_when_the_disk_is_full_and_it_heals)
 }
 END_TEST
 
+START_TEST(a_little_space_is_enough_to_go_on)
+{
+    static struct sim sim;
+    sim_init(&sim, 1);
+    sim.space = 12 * 131072;
+    struct journal *j = open_at(&sim.disk, 131072);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    char text[1000];
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = 0;
+    uint64_t count = 0;
+    while (put_one(j, s, text) == WEIR_OK)
+        count++;
+    journal_tick(j);
+    ck_assert(!journal_has_room(j, 1));
+    sim.space += 80000; /* less than a slot */
+    journal_tick(j);
+    ck_assert(journal_has_room(j, 1));
+    uint64_t more = 0;
+    while (put_one(j, s, text) == WEIR_OK)
+        more++;
+    ck_assert_uint_gt(more, 20);
+    ck_assert_uint_lt(more, 80);
+    journal_close(j);
+    j = open_at(&sim.disk, 131072);
+    s = stream_find(j, "a");
+    ck_assert_uint_eq(stream_live(s), count + more);
+    ck_read(s, count + more - 1, text);
+    journal_close(j);
+    sim_fini(&sim);
+}
+END_TEST
+
+START_TEST(a_failed_disk_that_works_again_is_used_again)
+{
+    static struct sim sim;
+    struct clock_fake clock;
+    clock_fake_init(&clock, 0);
+    sim_init(&sim, 4);
+    struct journal_options o = {.path = "/j",
+                                .slot_bytes = 32768,
+                                .disk = &sim.disk,
+                                .clock = &clock.base};
+    struct journal *j = journal_open(&o, NULL);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    ck_assert_int_eq(put_one(j, s, "one"), WEIR_OK);
+    ck_assert_int_eq(put_one(j, s, "two"), WEIR_OK);
+    sim.is_broken = true;
+    ck_assert_int_eq(put_one(j, s, "lost"), WEIR_E_FATAL);
+    struct journal_unit *u = journal_begin(j);
+    unit_ack(u, s, 0, 1); /* nobody asks what became of it, so it is not given up */
+    journal_submit(u, JOURNAL_LAZY, NULL, NULL);
+    journal_tick(j);
+    struct journal_health h;
+    journal_health(j, &h);
+    ck_assert(h.is_failed && !journal_has_room(j, 1));
+    clock_fake_move(&clock, 2000000000);
+    journal_tick(j);
+    ck_assert(!journal_has_room(j, 1));
+    sim.is_broken = false;
+    clock_fake_move(&clock, 2000000000);
+    journal_tick(j);
+    journal_tick(j);
+    ck_assert(journal_has_room(j, 1));
+    ck_assert_int_eq(put_one(j, s, "three"), WEIR_OK);
+    ck_assert_uint_eq(stream_live(s), 2);
+    ck_assert_uint_eq(stream_first_live(s), 1);
+    sim.is_dead = true;
+    journal_close(j);
+    sim_power_loss(&sim, SIM_NONE);
+    j = open_at(&sim.disk, 32768);
+    s = stream_find(j, "a");
+    ck_assert_uint_eq(stream_live(s), 2);
+    ck_read(s, 1, "two");
+    ck_read(s, 2, "three");
+    journal_close(j);
+    sim_fini(&sim);
+}
+END_TEST
+
 START_TEST(every_nth_write_fails_with_no_space)
 {
     static struct sim sim;
@@ -522,6 +602,8 @@ int main(void)
     tcase_add_test(t, second_opener_is_told_who);
     tcase_add_test(t, large_records_get_a_slot_of_their_size);
     tcase_add_test(t, acks_go_on_when_the_disk_is_full_and_it_heals);
+    tcase_add_test(t, a_little_space_is_enough_to_go_on);
+    tcase_add_test(t, a_failed_disk_that_works_again_is_used_again);
     tcase_add_test(t, every_nth_write_fails_with_no_space);
     tcase_add_test(t, failed_syncs_move_on_and_then_give_up);
     tcase_add_loop_test(t, a_damaged_sector_costs_only_its_records, 0, 2);
