@@ -242,7 +242,7 @@ static void purge(struct admin *a, struct http_request *r)
     if (!is_allowed(r))
         return;
     queue_name_of(r, name, sizeof name);
-    if (control_purge(a->pipeline->journal, name, &purged, &e) < 0) {
+    if (control_purge(a->pipeline->journal, a->pipeline, name, &purged, &e) < 0) {
         failed(r, &e);
         return;
     }

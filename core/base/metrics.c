@@ -82,6 +82,21 @@ weir_metric *metrics_get(struct metrics *m, const struct metric_key *key)
     return found;
 }
 
+void metrics_forget(struct metrics *m, const char *stage)
+{
+    (void)pthread_mutex_lock(&m->lock);
+    for (weir_metric **at = &m->first; *at;) {
+        weir_metric *w = *at;
+        if (strcmp(w->stage, stage) != 0) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        metric_free(w);
+    }
+    (void)pthread_mutex_unlock(&m->lock);
+}
+
 void metrics_each(struct metrics *m, void (*fn)(void *arg, const weir_metric *w), void *arg)
 {
     (void)pthread_mutex_lock(&m->lock);

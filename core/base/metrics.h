@@ -32,6 +32,8 @@ struct metric_key { /* copied */
 };
 /* The figure of this name, stage and label, made if it is not there. Any thread. */
 weir_metric *metrics_get(struct metrics *m, const struct metric_key *key);
+/* The stage has gone: its figures are not shown any more, and nobody may have one of them. */
+void metrics_forget(struct metrics *m, const char *stage);
 /* Calls fn for each, sorted by name. Any thread. */
 void metrics_each(struct metrics *m, void (*fn)(void *arg, const weir_metric *w), void *arg);
 /* Prometheus text format 0.0.4. */

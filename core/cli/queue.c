@@ -110,7 +110,7 @@ static int stopped(const struct options *o, const char *verb, const char *name,
     else if (strcmp(verb, "peek") == 0)
         failed = control_peek(j, name, o->max ? (size_t)o->max : 10, out, &e);
     else if (strcmp(verb, "purge") == 0)
-        failed = control_purge(j, name, &purged, &e);
+        failed = control_purge(j, NULL, name, &purged, &e);
     else if (o->to)
         failed = control_redrive(j, &r, &e);
     else

@@ -145,24 +145,22 @@ static void accepted(struct reloader *r)
 {
     struct pipeline *p = r->settings.pipeline;
     const struct reload_counts *n = reload_counts(p);
-    struct buf json = {0}, told = {0};
+    struct buf json = {0}, told = {0}, text = {0};
     int64_t took_ns = clock_mono(&clock_real) - r->begun_ns;
     tell_diagnostics(r, r->kept->loaded.document); /* warnings */
     set_figures(r);
     metric_add(r->m_ok, 1);
-    reload_print_changes(p, &told);
+    reload_print_changes(p, &told, &text);
     if (n->added + n->removed + n->changed)
-        log_write(WEIR_INFO, NULL,
-                  "reloaded in %lld ms (%012llx): %zu added, %zu removed, %zu changed, %zu "
-                  "unchanged: %.*s",
-                  (long long)(took_ns / MS), (unsigned long long)r->hash, n->added, n->removed,
-                  n->changed, n->unchanged, (int)told.len, told.ptr);
+        log_write(WEIR_INFO, NULL, "reloaded in %lld ms, hash %012llx: %.*s",
+                  (long long)(took_ns / MS), (unsigned long long)r->hash, (int)text.len, text.ptr);
     else
-        log_write(WEIR_INFO, NULL, "reloaded (%012llx): nothing changed",
+        log_write(WEIR_INFO, NULL, "reloaded, hash %012llx: nothing changed",
                   (unsigned long long)r->hash);
     buf_print(&json, "{\"result\":\"ok\",\"hash\":\"%012llx\",\"milliseconds\":%lld,%.*s}\n",
               (unsigned long long)r->hash, (long long)(took_ns / MS), (int)told.len, told.ptr);
     buf_fini(&told);
+    buf_fini(&text);
     answer_all(r, &json);
 }
 

@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "pipeline/codec.h"
+#include "pipeline/reload.h"
 #include "json/json.h"
 
 static void add_text(struct buf *out, const char *key, const char *text)
@@ -138,8 +139,37 @@ int control_peek(struct journal *j, const char *name, size_t max, struct buf *ou
     return 0;
 }
 
-int control_purge(struct journal *j, const char *name, uint64_t *purged, struct error *e)
+/* Nobody reads the stream, so that what is there now is all of it. */
+static int purge_buffer(struct journal *j, struct pipeline *p, struct stream *s, const char *name,
+                        uint64_t *purged, struct error *e)
 {
+    if (p && reload_has_stage(p, name))
+        return error_set(e, EXIT_NOT_AVAILABLE,
+                         "purge %s: it is the buffer of a stage of the pipeline file: take the "
+                         "stage out first",
+                         name);
+    char *counter = mem_format("ended/%s", name);
+    struct journal_unit *u = journal_begin(j);
+    *purged = stream_live(s);
+    unit_trim(u, s, stream_next(s));
+    unit_count(u, journal_counter(j, counter), (int64_t)*purged);
+    unit_count(u, journal_counter(j, "ledger/dropped"), (int64_t)*purged);
+    mem_free(counter);
+    if (journal_submit_wait(u) != WEIR_OK)
+        return error_set(e, EXIT_IO, "purge %s: the journal cannot be written", name);
+    if (p)
+        atomic_fetch_add(&p->ledger[LEDGER_DROPPED], (int64_t)*purged);
+    return 0;
+}
+
+int control_purge(struct journal *j, struct pipeline *p, const char *name, uint64_t *purged,
+                  struct error *e)
+{
+    char *buffer = mem_format("in/%s", name);
+    struct stream *s = queue_find(j, name) ? NULL : stream_find(j, buffer);
+    mem_free(buffer);
+    if (s)
+        return purge_buffer(j, p, s, name, purged, e);
     struct queue *q = find(j, name, e);
     if (!q)
         return -1;

@@ -40,19 +40,18 @@ struct lane {
     bool is_short;          /* memory was refused in this callback */
     char why[256];          /* the last words of fail() in this callback */
 
+    size_t busy; /* what it has under way elsewhere: flights, requests, fetches */
     struct lane *next_due, *next_gathering;
     bool is_due, is_gathering, is_tick_due;
-    bool is_started, is_worker_started;
-    bool is_over; /* its instance was stopped */
-    size_t busy;  /* what it has under way elsewhere: flights, requests, fetches */
+    bool is_started, is_worker_started, is_over; /* over: its instance was stopped */
     _Atomic bool is_wake_posted;
     struct loop_task wake_task;
 
     /* a source's */
     struct batch *gather;   /* born outside pull in this round */
     struct ticket *tickets; /* of what is gathered */
-    bool is_pulling, is_ended;
     struct loop_timer pause;
+    bool is_pulling, is_ended;
     _Atomic bool is_held; /* it is asked for no more: another will take its place, or none */
     _Atomic int64_t open; /* events that are not settled */
 

@@ -53,7 +53,8 @@ struct pipeline {
     struct worker *
         *workers; /* the first worker_count share the work; then threads of blocking ones */
     size_t worker_count, worker_total;
-    struct weir_http_listener *listeners; /* under the lock */
+    struct weir_http_listener *listeners; /* under the lock, as the next */
+    struct weir_queue *queues;            /* that stages have open */
     struct dead_letters *dead;            /* queues that keep what failed, by name */
     uint32_t counters[LEDGER_ALL];
     _Atomic int64_t ledger[LEDGER_COLUMNS]; /* since the data directory was made */
@@ -112,6 +113,7 @@ void service_tables_plan(struct service_tables *t, const struct plan *plan);
 const void *service_one(void *user, const weir_option *row, const struct node *at);
 void service_many(void *user, const weir_option *row, weir_services *out);
 void service_http_drain_worker(struct pipeline *p, const struct worker *w);
+void service_queue_keep(struct pipeline *p); /* a reload has come to its end */
 /* A reload: those that take over the sockets of an outgoing stage do, or (is_on false) do not. */
 void service_http_switch(struct pipeline *p, bool is_on);
 bool service_http_has_listener(struct pipeline *p, const struct stage *s);

@@ -40,6 +40,80 @@ void generation_unref(struct generation *g)
     mem_free(g);
 }
 
+/* ---- telling ---- */
+
+static void tell_names(struct reloads *r, const char *what, size_t n, const struct buf *names)
+{
+    buf_print(&r->told, "%s\"%s\":[%.*s]", r->told.len ? "," : "", what, (int)names->len,
+              names->ptr ? names->ptr : "");
+    if (!n)
+        return;
+    buf_print(&r->told_text, "%zu %s (", n, what);
+    const char *end = names->ptr + names->len;
+    for (const char *c = names->ptr; c && c < end; c++)
+        if (*c == ',')
+            buf_add_text(&r->told_text, ", ");
+        else if (*c != '"')
+            buf_add_char(&r->told_text, *c);
+    buf_add_text(&r->told_text, "), ");
+}
+
+static void add_name(struct buf *names, size_t *count, const char *name)
+{
+    if ((*count)++)
+        buf_add_char(names, ',');
+    json_quote(names, weir_text(name));
+}
+
+static bool is_in_plan(const struct reloads *r, const struct stage *s)
+{
+    for (size_t i = 0; i < r->next->plan->stage_count; i++)
+        if (r->changes[i].before == s)
+            return true;
+    return false;
+}
+
+/* Before the graph is another. */
+static void tell_changes(struct reloads *r)
+{
+    struct buf added = {0}, removed = {0}, changed = {0};
+    const struct pipeline *p = r->pipeline;
+    struct reload_counts *n = &r->counts;
+    *n = (struct reload_counts){0};
+    for (size_t i = 0; i < r->next->plan->stage_count; i++) {
+        const struct change *c = &r->changes[i];
+        if (c->kind == CHANGE_ADDED)
+            add_name(&added, &n->added, c->plan->name);
+        else if (c->kind != CHANGE_NONE)
+            add_name(&changed, &n->changed, c->plan->name);
+        else
+            n->unchanged++;
+    }
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (!is_in_plan(r, p->stages[i]))
+            add_name(&removed, &n->removed, p->stages[i]->name);
+    r->told.len = r->told_text.len = 0;
+    tell_names(r, "added", n->added, &added);
+    tell_names(r, "removed", n->removed, &removed);
+    tell_names(r, "changed", n->changed, &changed);
+    buf_print(&r->told, ",\"unchanged\":%zu", n->unchanged);
+    buf_print(&r->told_text, "%zu unchanged", n->unchanged);
+    buf_fini(&added);
+    buf_fini(&removed);
+    buf_fini(&changed);
+}
+
+const struct reload_counts *reload_counts(const struct pipeline *p)
+{
+    return &p->reloads->counts;
+}
+
+void reload_print_changes(const struct pipeline *p, struct buf *json, struct buf *text)
+{
+    buf_add(json, p->reloads->told.ptr, p->reloads->told.len);
+    buf_add(text, p->reloads->told_text.ptr, p->reloads->told_text.len);
+}
+
 /* ---- what has to come to rest first ---- */
 
 /* A source that reads from a position, or receives: two of them would bring the same events. */
@@ -304,14 +378,6 @@ static void adopt_inlets(struct reloads *r)
     worker_enter(NULL);
 }
 
-static bool is_in_plan(const struct reloads *r, const struct stage *s)
-{
-    for (size_t i = 0; i < r->next->plan->stage_count; i++)
-        if (r->changes[i].before == s)
-            return true;
-    return false;
-}
-
 static void retire_old(struct reloads *r)
 {
     for (size_t i = 0; i < r->undo_count; i++) {
@@ -351,6 +417,7 @@ static void commit(struct reloads *r)
 {
     struct pipeline *p = r->pipeline;
     service_http_switch(p, true);
+    service_queue_keep(p);
     adopt_inlets(r);
     retire_old(r);
     count_sources(p);
@@ -359,58 +426,6 @@ static void commit(struct reloads *r)
     retire_find_orphans(r);
     dead_letters_free(r->old_dead);
     generation_unref(r->old_generation);
-}
-
-/* ---- telling ---- */
-
-static void tell_names(struct buf *out, const char *key, const struct buf *names)
-{
-    buf_print(out, "%s\"%s\":[%.*s]", out->len ? "," : "", key, (int)names->len,
-              names->ptr ? names->ptr : "");
-}
-
-static void add_name(struct buf *names, size_t *count, const char *name)
-{
-    if ((*count)++)
-        buf_add_char(names, ',');
-    json_quote(names, weir_text(name));
-}
-
-static void tell_changes(struct reloads *r)
-{
-    struct buf added = {0}, removed = {0}, changed = {0};
-    const struct pipeline *p = r->pipeline;
-    r->counts = (struct reload_counts){0};
-    for (size_t i = 0; i < r->next->plan->stage_count; i++) {
-        const struct change *c = &r->changes[i];
-        if (c->kind == CHANGE_ADDED)
-            add_name(&added, &r->counts.added, c->plan->name);
-        else if (c->kind != CHANGE_NONE)
-            add_name(&changed, &r->counts.changed, c->plan->name);
-        else
-            r->counts.unchanged++;
-    }
-    for (size_t i = 0; i < p->stage_count; i++)
-        if (!is_in_plan(r, p->stages[i]))
-            add_name(&removed, &r->counts.removed, p->stages[i]->name);
-    r->told.len = 0;
-    tell_names(&r->told, "added", &added);
-    tell_names(&r->told, "removed", &removed);
-    tell_names(&r->told, "changed", &changed);
-    buf_print(&r->told, ",\"unchanged\":%zu", r->counts.unchanged);
-    buf_fini(&added);
-    buf_fini(&removed);
-    buf_fini(&changed);
-}
-
-const struct reload_counts *reload_counts(const struct pipeline *p)
-{
-    return &p->reloads->counts;
-}
-
-void reload_print_changes(const struct pipeline *p, struct buf *out)
-{
-    buf_add(out, p->reloads->told.ptr, p->reloads->told.len);
 }
 
 /* ---- the steps ---- */
@@ -571,6 +586,7 @@ void reloads_free(struct reloads *r)
 {
     retire_free(r);
     buf_fini(&r->told);
+    buf_fini(&r->told_text);
     mem_free(r->orphans);
     (void)pthread_mutex_destroy(&r->lock);
     mem_free(r);

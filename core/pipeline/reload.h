@@ -22,9 +22,10 @@ int reload_step(struct pipeline *p, struct error *e);
 bool reload_is_on(const struct pipeline *p);
 /* Old instances that have not finished yet. */
 bool reload_is_retiring(const struct pipeline *p);
-/* Of the last one that was done: what it changed. JSON members: "added":["x"],"removed":[]... */
+/* Of the last one that was done: what it changed, as JSON members ("added":["x"],"removed":[]...) and as
+ * text ("1 added (x), 6 unchanged"). */
 const struct reload_counts *reload_counts(const struct pipeline *p);
-void reload_print_changes(const struct pipeline *p, struct buf *out);
+void reload_print_changes(const struct pipeline *p, struct buf *json, struct buf *text);
 
 /* A stage of this name is in the file, or one that was has not finished yet. */
 bool reload_has_stage(const struct pipeline *p, const char *name);

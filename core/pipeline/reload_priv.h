@@ -74,7 +74,7 @@ struct reloads {
     struct stage *restarted; /* a source that was stopped for its heir, which did not start */
     /* the last one */
     struct reload_counts counts;
-    struct buf told; /* its stages, as JSON members */
+    struct buf told, told_text; /* its stages, as JSON members and as text */
     /* what is left of old ones; the lock: other threads count what is in flight */
     pthread_mutex_t lock;
     struct retiring *retiring;

@@ -206,6 +206,19 @@ static bool is_thread_used(const struct pipeline *p, const struct worker *w)
     return false;
 }
 
+/* The link to it was cut before. */
+static bool is_name_used(const struct reloads *r, const char *name)
+{
+    const struct pipeline *p = r->pipeline;
+    for (size_t i = 0; i < p->stage_count; i++)
+        if (strcmp(p->stages[i]->name, name) == 0)
+            return true;
+    for (const struct retiring *t = r->retiring; t; t = t->next)
+        if (strcmp(t->stage->name, name) == 0)
+            return true;
+    return false;
+}
+
 static void tell_left(const struct stage *s, const struct stream *stream)
 {
     uint64_t n = stream_live(stream);
@@ -222,7 +235,11 @@ static void free_one(struct reloads *r, struct retiring *t)
     struct worker *thread = t->stage->thread;
     if (t->is_told)
         tell_left(t->stage, inlet_stream(t->stage->inlet));
+    char *name = mem_text(t->stage->name);
     graph_stage_free(p, t->stage);
+    if (!is_name_used(r, name))
+        metrics_forget(p->metrics, name);
+    mem_free(name);
     retire_find_orphans(r);
     mem_free(t->tasks);
     mem_free(t);

@@ -10,8 +10,12 @@
 enum { RECEIVE_MAX = 128 };
 
 struct weir_queue {
+    struct weir_queue *next; /* of the pipeline, under its lock */
     struct queue *queue;
     struct lane *lane;
+    struct queue_settings before; /* a reload has changed them: undone unless it comes to its end */
+    char *dead_letters_before;
+    bool is_changed;
     struct loop_timer due; /* when something that is hidden shows again */
     struct buf bodies;
     weir_queue_count count;
@@ -33,11 +37,60 @@ static void on_visible(void *user)
 static void queue_end(void *arg)
 {
     struct weir_queue *q = arg;
+    struct pipeline *p = q->lane->stage->pipeline;
+    struct error e = {0};
+    (void)pthread_mutex_lock(&p->lock);
+    struct weir_queue **link = &p->queues;
+    while (*link && *link != q)
+        link = &(*link)->next;
+    if (*link)
+        *link = q->next;
+    (void)pthread_mutex_unlock(&p->lock);
+    if (q->is_changed)
+        (void)queue_settings_set(q->queue, &q->before, &e);
+    mem_free(q->dead_letters_before);
     if (q->lane->stage->role == ROLE_SOURCE)
         queue_unlisten(q->queue, on_visible, q);
     loop_timer_cancel(q->lane->worker->loop, &q->due);
     buf_fini(&q->bodies);
     mem_free(q);
+}
+
+/* Stages that share a queue agree on its settings. One that takes the place of another in a reload may
+ * change them, if nobody else has the queue. */
+static bool has_only_outgoing(const struct pipeline *p, const struct queue *queue)
+{
+    bool has_any = false;
+    for (const struct weir_queue *q = p->queues; q; q = q->next) {
+        if (q->queue != queue)
+            continue;
+        has_any = true;
+        if (!q->lane->stage->is_outgoing)
+            return false;
+    }
+    return has_any;
+}
+
+static struct queue *open_with(struct weir_queue *q, const char *name,
+                               const struct queue_settings *wanted, struct error *e)
+{
+    struct pipeline *p = q->lane->stage->pipeline;
+    struct queue *old = queue_find(p->journal, name);
+    if (!old || !has_only_outgoing(p, old))
+        return queue_open(p->journal, name, wanted, e);
+    queue_settings_get(old, &q->before);
+    if (q->before.dead_letters)
+        q->before.dead_letters = q->dead_letters_before = mem_text(q->before.dead_letters);
+    if (queue_settings_set(old, wanted, e) < 0)
+        return NULL;
+    q->is_changed = true;
+    return queue_open(p->journal, name, wanted, e);
+}
+
+void service_queue_keep(struct pipeline *p)
+{
+    for (struct weir_queue *q = p->queues; q; q = q->next)
+        q->is_changed = false;
 }
 
 static weir_status open_queue(const weir_queues *s, const char *name,
@@ -56,11 +109,20 @@ static weir_status open_queue(const weir_queues *s, const char *name,
     struct service_tables *t = service_tables_of(&s->base);
     if (!t->pipeline)
         return queue_declare(t, l, name, &wanted);
-    struct queue *opened = queue_open(l->stage->pipeline->journal, name, &wanted, &e);
-    if (!opened)
-        return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
     struct weir_queue *q = MEM_NEW(struct weir_queue);
-    *q = (struct weir_queue){.queue = opened, .lane = l};
+    *q = (struct weir_queue){.lane = l};
+    struct queue *opened = open_with(q, name, &wanted, &e);
+    if (!opened) {
+        mem_free(q->dead_letters_before);
+        mem_free(q);
+        return l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
+    }
+    struct pipeline *p = l->stage->pipeline;
+    q->queue = opened;
+    (void)pthread_mutex_lock(&p->lock);
+    q->next = p->queues;
+    p->queues = q;
+    (void)pthread_mutex_unlock(&p->lock);
     q->due.fn = on_due;
     q->due.user = q;
     if (l->stage->role == ROLE_SOURCE)

@@ -68,6 +68,7 @@ static weir_status check_native(const struct lambda *l, const weir_host *h)
                          "function %s is not there: looked in %s and beside the plugins; build it "
                          "with cc -shared -fPIC, or name its folder with code",
                          l->handler, place_folder(l, h));
+    place_reads(l, path);
     if (elf_check(path, why, sizeof why) != 0)
         return h->refuse(h, &l->handler, 0, "%s", why);
     return WEIR_OK;
@@ -85,8 +86,11 @@ static weir_status check_module(const struct lambda *l, const weir_host *h, int 
         return h->refuse(h, &l->runtime, 0,
                          "the runtime client of %s is not beside the plugin: install Weir again",
                          program);
-    if (module_file(l, h, is_python ? python : node))
+    const char *file = module_file(l, h, is_python ? python : node);
+    if (file) {
+        place_reads(l, file);
         return WEIR_OK;
+    }
     return h->refuse(h, &l->handler, 0,
                      "handler %s names no file: expected module.function with module%s in %s; "
                      "name its folder with code",
@@ -98,12 +102,17 @@ static weir_status check_provided(const struct lambda *l, const weir_host *h)
     if (l->command.count) {
         const char *program = l->command.items[0];
         bool is_near = strchr(program, '/') != NULL;
-        if (place_program(h, is_near ? place_join(h, place_folder(l, h), program) : program))
+        const char *path =
+            place_program(h, is_near ? place_join(h, place_folder(l, h), program) : program);
+        if (path) {
+            place_reads(l, path);
             return WEIR_OK;
+        }
         return h->refuse(h, &l->command, 0, "%s is no program that can be run%s", program,
                          is_near ? ": chmod +x, or name its folder with code" : " from PATH");
     }
     const char *path = place_join(h, place_folder(l, h), "bootstrap");
+    place_reads(l, path);
     if (access(path, X_OK) == 0)
         return WEIR_OK;
     return h->refuse(h, &l->runtime, 0, "runtime provided needs command, or the program %s", path);

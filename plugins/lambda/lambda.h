@@ -159,6 +159,8 @@ const char *place_program(const weir_host *h, const char *name);      /* in PATH
 const char *place_client(const weir_host *h, const char *file);       /* "python/bootstrap.py" */
 const char *place_join(const weir_host *h, const char *folder, const char *name);
 bool place_is_file(const char *path);
+void place_reads(const struct lambda *l,
+                 const char *path); /* in check: a reload looks at this file */
 /* Kept text, made like printf. */
 const char *place_text(const weir_host *h, const char *fmt, ...) WEIR_PRINTF(2, 3);
 

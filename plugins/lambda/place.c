@@ -28,6 +28,13 @@ const char *place_join(const weir_host *h, const char *folder, const char *name)
     return name[0] == '/' ? name : place_text(h, "%s/%s", folder, name);
 }
 
+void place_reads(const struct lambda *l, const char *path)
+{
+    const weir_pipeline *p = l->pipeline.count ? l->pipeline.items[0] : NULL;
+    if (p && WEIR_HAS(p, reads))
+        p->reads(p, path);
+}
+
 bool place_is_file(const char *path)
 {
     struct stat st;

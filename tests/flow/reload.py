@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from harness import Case, IS_SANITIZED, lines_of, main, request, wait_for
+from harness import Case, IS_SANITIZED, lines_of, main, request, wait_for, weir
 
 PIPELINE = """
 drain: 10s
@@ -35,6 +35,17 @@ SCHEMA = {"type": "object", "required": ["name", "email"]}
 PRESETS = {"source": "u", "in_flight": 100, "pattern": "[{ exists: true }]", "memory": "128MiB",
            "file": 0, "limit": 100000, "buffer": "auto", "more": ""}
 EXTRA = "  extra: { plugin: file, inputs: [bus.all], path: extra.ndjson }\n"
+
+
+FUNCTION = """
+#include <weir/function.h>
+static weir_status answer(weir_call *c)
+{
+    c->write(c, "{\\"version\\":%s}");
+    return WEIR_OK;
+}
+WEIR_FUNCTION(answer);
+"""
 
 
 class Producer(threading.Thread):
@@ -125,6 +136,206 @@ class Reload(Case):
         figures = r.metrics()
         self.assertEqual(figures['weir_reloads_total{result="ok"}'] +
                          figures['weir_reloads_total{result="refused"}'], count + 1)
+        r.stop()
+
+    def test_connection_lives_on(self):
+        r = self.begin()
+        c = http.client.HTTPConnection(*r.address("api"), timeout=60)
+        sock = None
+        for i, source in enumerate(["u", "v", "w"]):
+            if i:
+                self.put(self.text(source=source))
+                r.signal(signal.SIGHUP)
+                r.wait_log(rf"(?s)(reloaded in.*1 changed \(api\).*){{{i}}}")
+            c.request("POST", "/users", json.dumps({"name": source, "email": "a@b.c"}),
+                      {"Content-Type": "application/json"})
+            self.assertEqual(c.getresponse().read()[:11], b'{"event_id"')
+            sock = sock or c.sock
+            self.assertIs(c.sock, sock)
+        c.close()
+        r.wait_settled(accepted=6)
+        r.stop()
+
+    def test_request_in_hand_is_answered(self):
+        """A body that comes while the route goes is matched with the new routes; one that was taken ends well."""
+        r = self.begin()
+        body = b'{"name": "slow", "email": "a@b.c"}'
+        head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        with socket.create_connection(r.address("api"), timeout=60) as kept, \
+                socket.create_connection(r.address("api"), timeout=60) as lost:
+            for s in kept, lost:
+                s.sendall(head % len(body) + body[:9])
+            self.reload(r, source="other")
+            kept.sendall(body[9:])
+            self.assertIn(b"200 OK", kept.recv(4096))
+            self.reload(r, text=self.text().replace("POST /users", "POST /people"))
+            lost.sendall(body[9:])
+            self.assertIn(b"404 Not Found", lost.recv(4096))
+        r.stop()
+
+    def test_refused_changes_nothing(self):
+        r = self.begin()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            second = f"  second: {{ plugin: file, inputs: [other], path: second.ndjson }}\n"
+            other = f"sources:\n  other: {{ plugin: http, listen: '127.0.0.1:{port}', routes: {{ POST /x: {{ type: X }} }} }}\n"
+            text = self.text(more=second, memory="200MiB", source="w").replace("sources:\n", other)
+            answer = self.reload(r, text, 78)
+            self.assertEqual(answer["result"], "refused")
+            self.assertIn(f"listen 127.0.0.1:{port}", answer["reason"])
+        folder = "  second: { plugin: file, inputs: [bus.all], path: no/folder/x, make_folders: false }\n"
+        self.assertIn("no/folder", json.dumps(self.reload(r, self.text(more=folder, in_flight=3), 78)))
+        self.assertIn("pipeline.yaml:", self.reload(r, self.text() + "x: 1\n", 78)["diagnostics"])
+        self.write("user.schema.json", "{")
+        self.reload(r, self.text(), 78)
+        self.write("user.schema.json", json.dumps(SCHEMA))
+        self.assertEqual(r.get("/readyz").status, 200)
+        self.assertEqual(r.post("api", "/users", {"name": "n", "email": "a@b.c"}).status, 200)
+        r.wait_settled(accepted=2, delivered=3)
+        figures = r.metrics()
+        self.assertEqual(figures['weir_reloads_total{result="refused"}'], 4)
+        self.assertEqual(figures["weir_config_last_reload_successful"], 0)
+        self.assertEqual(self.reload(r)["unchanged"], 7)
+        self.assertIn("nothing changed", r.log)
+        self.assertEqual(r.metrics()["weir_config_last_reload_successful"], 1)
+        self.assertNotIn('weir_stage_ready{stage="second"}', r.metrics())
+        r.stop()
+
+    def test_what_needs_a_restart(self):
+        r = self.begin()
+        for key, value in (("workers", "3"), ("memory", "64MiB"), ("trace", "{ enabled: false }"),
+                           ("aws", "{ region: eu-west-1 }"), ("journal", "{ max_size: 1GiB }")):
+            answer = self.reload(r, self.text() + f"{key}: {value}\n", 78)
+            self.assertRegex(answer["diagnostics"], rf"pipeline.yaml:\d+:\d+: error: {key}[.\w]* needs a restart")
+        answer = self.reload(r, self.text().replace("  queue: {{", "").replace("direct:", "bus2:")
+                             .replace("  bus:\n", "  direct:\n").replace("bus.all", "direct.all"), 78)
+        self.assertIn("direct was something else than a transform", answer["diagnostics"])
+        r.stop()
+
+    def test_watch(self):
+        self.write("name.txt", "one\n")
+        self.compile("functions/up.so", FUNCTION % "1")
+        text = self.text(more="").replace("source: u,", "source: '${file:name.txt}',") \
+            .replace("functions/process_user.so", "functions/up.so")
+        r = self.begin("--watch", text=text)
+        self.put(text.replace("100000", "90000"))
+        r.wait_log(r"1 changed \(direct\)")
+        self.write("name.txt", "two\n")
+        r.wait_log(r"1 changed \(api\)")
+        self.write("user.schema.json", json.dumps({**SCHEMA, "title": "x"}))
+        r.wait_log(r"(?s)(1 changed \(api\).*){2}")
+        self.compile("up.so", FUNCTION % "2")
+        os.rename(self.path("up.so"), self.path("functions/up.so"))
+        r.wait_log(r"1 changed \(work\)")
+        self.put(text + "x: 1\n")
+        r.wait_log("unknown key")
+        self.put(text)
+        r.wait_log(r"(?s)unknown key.*reloaded in.*1 changed \(direct\)")
+        r.stop()
+
+    def test_removed_stage_keeps_its_events(self):
+        down, up = self.stub(503), self.stub(200)
+        def hook(stub):
+            return "  hook: {{ plugin: http, inputs: [bus.all], url: '{}', retry: {{ backoff: 10ms }} }}\n".format(stub.url)
+        r = self.begin(more=hook(down))
+        for i in range(20):
+            r.post("api", "/users", {"name": str(i), "email": "a@b.c"})
+        wait_for(lambda: down.requests, "a first try")
+        self.reload(r, self.text())
+        r.wait_log(r"hook: 20 events of the removed stage stay on disk")
+        ledger = r.ledger()
+        self.assertEqual((ledger["in_flight"], ledger["balanced"]), (20, True))
+        self.assertEqual(r.queues()["hook"]["visible"], 20)
+        self.assertNotEqual(r.weir("queue", "purge", "direct").returncode, 0)
+        self.reload(r, self.text(more=hook(up)))
+        r.wait_settled()
+        self.assertEqual(sorted(int(json.loads(b)["name"]) for b in up.bodies), list(range(20)))
+        self.reload(r, self.text(more=hook(down)))
+        r.post("api", "/users", {"name": "last", "email": "a@b.c"})
+        self.reload(r, self.text())
+        r.wait_log(r"hook: 1 events of the removed")
+        self.assertEqual(r.weir("queue", "purge", "hook").stdout, '{"purged":1}\n')
+        r.wait_settled(dropped=1)
+        r.stop()
+        self.assertEqual(r.weir("audit").returncode, 0)
+
+    def test_a_file_is_read_once(self):
+        """A source with a position: the old one has settled all before the new one begins."""
+        text = """
+sources: {{ lines: {{ plugin: file, path: in.ndjson, follow: true, poll: {}ms }} }}
+sinks: {{ out: {{ plugin: file, inputs: [lines], path: out.ndjson }} }}
+"""
+        self.write("in.ndjson", "")
+        r = self.start(text.format(1))
+        with open(self.path("in.ndjson"), "a", encoding="utf-8") as f:
+            for i in range(20):
+                for n in range(100):
+                    f.write(json.dumps({"n": i * 100 + n}) + "\n")
+                f.flush()
+                self.assertEqual(self.reload(r, text.format(2 + i))["changed"], ["lines"])
+        self.wait_lines(self.path("out.ndjson"), 2000)
+        r.wait_settled(accepted=2000)
+        self.assertEqual([e["n"] for e in lines_of(self.path("out.ndjson"))], list(range(2000)))
+        r.stop()
+
+    def test_a_sink_moves_between_threads(self):
+        """file has a thread of its own, http has not: what waits for the sink goes along."""
+        stub = self.stub(200)
+        kinds = [f"plugin: http, url: '{stub.url}'", "plugin: file, path: direct-0.ndjson"]
+        r = self.begin()
+        producers = [Producer(r.address("api"), i) for i in range(2)]
+        for p in producers:
+            p.start()
+        for i in range(10):
+            self.reload(r, self.text().replace(kinds[1], kinds[i % 2]))
+            time.sleep(0.02)
+        for p in producers:
+            p.is_over = True
+            p.join()
+        self.assertEqual([p.wrong for p in producers], [[], []], r.log)
+        r.wait_settled(dead_lettered=0)
+        names = [json.loads(b)["name"] for b in stub.bodies] + \
+            [e["name"] for e in lines_of(self.path("direct-0.ndjson"))]
+        self.assertEqual(sorted(names), sorted(n for p in producers for n in p.taken))
+        r.stop()
+
+    def test_what_is_under_way_ends_where_it_began(self):
+        """A changed sink: requests of the old instance end with it; it is stopped after them."""
+        slow, fast = self.stub("hang"), self.stub(200)
+        text = self.text(more="  hook: { plugin: http, inputs: [bus.all], url: 'URL' }\n")
+        r = self.begin(text=text.replace("URL", slow.url))
+        r.post("api", "/users", {"name": "first", "email": "a@b.c"})
+        wait_for(lambda: slow.requests, "the first request")
+        self.reload(r, text.replace("URL", fast.url))
+        r.post("api", "/users", {"name": "second", "email": "a@b.c"})
+        wait_for(lambda: fast.requests, "the second request")
+        self.assertEqual(r.ledger()["in_flight"], 1)
+        slow.close()  # the connection breaks: it is tried again, by the new one
+        r.wait_settled()
+        self.assertEqual(sorted(json.loads(b)["name"] for b in fast.bodies), ["first", "second"])
+        r.stop()
+
+    def test_stop_in_the_middle(self):
+        slow = self.stub("hang")
+        text = self.text(more="  hook: { plugin: http, inputs: [bus.all], url: 'URL', timeout: 60s }\n") \
+            .replace("drain: 10s", "drain: 0s")
+        r = self.begin(text=text.replace("URL", slow.url))
+        r.post("api", "/users", {"name": "first", "email": "a@b.c"})
+        wait_for(lambda: slow.requests, "the first request")
+        self.reload(r, text.replace("URL", slow.url + "/x"))
+        self.reload(r, self.text().replace("drain: 10s", "drain: 0s"))
+        r.stop()
+        self.assertEqual(r.weir("audit").returncode, 0)
+
+    def test_nobody_to_ask(self):
+        self.write("pipeline.yaml", "data_dir: data\n" + self.text())
+        os.mkdir(self.path("data"))
+        done = weir("reload", "-c", self.path("pipeline.yaml"))
+        self.assertEqual(done.returncode, 69, done.stderr)
+        r = self.begin()
+        self.assertEqual(request(r.admin, "POST", "/reload").status, 403)
+        self.assertEqual(request(r.admin, "POST", "/reload?wait=0", headers={"X-Weir-Control": "1"}).status, 202)
+        r.wait_log("nothing changed")
         r.stop()
 
 

@@ -426,8 +426,8 @@ START_TEST(control_tells_what_is_wrong)
     ck_assert_int_eq(control_redrive(j, &r, &e), -1);
     ck_assert_int_eq(letters_page(j, NULL, &q, &page, NULL, NULL, &e), -1);
     ck_assert_int_eq(control_peek(j, "nowhere", 1, &text, &e), -1);
-    ck_assert_int_eq(control_purge(j, "nowhere", &purged, &e), -1);
-    ck_assert_int_eq(control_purge(j, "dead-letters", &purged, &e), 0);
+    ck_assert_int_eq(control_purge(j, NULL, "nowhere", &purged, &e), -1);
+    ck_assert_int_eq(control_purge(j, NULL, "dead-letters", &purged, &e), 0);
     ck_assert_uint_eq(purged, 10);
     journal_close(j);
     buf_fini(&text);
