@@ -44,7 +44,7 @@ class CommandLine(Case):
         self.assertIn("did you mean --log-level?", self.usage_error("run", "--log-levle", "info"))
         self.assertIn("--log-level", self.usage_error("run", "--log-level"))
         self.assertIn("debug, info, warn or error", self.usage_error("run", "--log-level", "loud"))
-        self.assertIn("too many", self.usage_error("validate", "a", "b"))
+        self.assertIn("too many", self.usage_error("graph", "a", "b"))
         self.assertIn("too few", self.usage_error("trace"))
         self.assertIn("takes no value", self.usage_error("run", "--quiet=yes"))
         self.assertIn("UUID", self.usage_error("trace", "x", "-c", PIPELINE))
