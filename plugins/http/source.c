@@ -355,9 +355,9 @@ static weir_status claim_key(const struct source *s, const weir_host *h, weir_ht
     whole[call->path.len] = '\n';
     memcpy(whole + call->path.len + 1, key.ptr, key.len);
     weir_window_found found = {.size = sizeof found};
-    weir_status is = windows->claim(windows, m->window,
-                                    (weir_str){whole, call->path.len + 1 + key.len},
-                                    (weir_str){call->body->ptr, call->body->len}, &found);
+    weir_status is =
+        windows->claim(windows, m->window, (weir_str){whole, call->path.len + 1 + key.len},
+                       (weir_str){call->body->ptr, call->body->len}, &found);
     *claim = found.claim;
     return is == WEIR_OK ? WEIR_OK : answer_known(s, h, call, m, is, &found);
 }
