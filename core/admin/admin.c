@@ -325,8 +325,9 @@ static void letters_done(void *user, weir_status s)
 static void letters_there(struct loop_task *t)
 {
     struct lettering *l = t->user;
-    struct pipeline *p = l->admin->pipeline;
-    if (letters_page(p->journal, p, &l->query, &l->page, letters_done, l, &l->error) < 0)
+    l->query.pipeline = l->admin->pipeline;
+    l->query.journal = l->query.pipeline->journal;
+    if (letters_page(&l->query, &l->page, letters_done, l, &l->error) < 0)
         letters_done(l, WEIR_OK);
 }
 

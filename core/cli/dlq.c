@@ -117,8 +117,9 @@ static int page_stopped(struct dlq *d, weir_str request, struct buf *out)
         return code;
     arena_init(&a);
     if (letters_query_read(request, &q, &a, &e) == 0) {
+        q.journal = d->journal;
         q.stages = d->stages;
-        (void)letters_page(d->journal, NULL, &q, &page, NULL, NULL, &e);
+        (void)letters_page(&q, &page, NULL, NULL, &e);
     }
     letters_page_print(&page, out);
     letters_page_fini(&page);
@@ -605,6 +606,7 @@ const struct cli_command command_dlq = {
         "  weir dlq redrive --where '{\"detail\":{\"country\":[\"CH\"]}}' --rate 100/s\n"
         "  weir dlq purge --class rejected --older-than 7d --yes",
     .options = options,
+    .actions = actions,
     .size = sizeof(struct options),
     .arguments_min = 1,
     .arguments_max = 2,

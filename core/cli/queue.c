@@ -77,14 +77,17 @@ static int redrive_back(struct journal *j, const char *name, uint64_t max, char 
                         struct buf *out, struct error *e)
 {
     struct letters_page page = {0};
-    struct letters_query q = {.act = LETTERS_REDRIVE, .queue = name, .stages = stages};
+    struct letters_query q = {.journal = j,
+                              .act = LETTERS_REDRIVE,
+                              .queue = name,
+                              .stages = stages};
     uint64_t moved = 0, left = 0;
     int failed = 0;
     do {
         letters_page_fini(&page);
         page = (struct letters_page){0};
         q.max = max && max - moved < LETTERS_PAGE ? max - moved : LETTERS_PAGE;
-        failed = letters_page(j, NULL, &q, &page, NULL, NULL, e);
+        failed = letters_page(&q, &page, NULL, NULL, e);
         moved += page.done;
         left += page.gone + page.busy;
         q.from = page.next;

@@ -76,7 +76,7 @@ static void grow(struct keys *k)
     k->ring = mem_new(k->cap * sizeof *k->ring);
     k->slots = mem_new(2 * (size_t)k->cap * sizeof *k->slots);
     k->first = k->next = 0;
-    for (uint64_t i = first; i < next; i++)
+    for (uint64_t i = first; ring && i < next; i++)
         push(k, &ring[i & (cap - 1)]);
     mem_free(ring);
 }
@@ -85,7 +85,7 @@ static void grow(struct keys *k)
 static void expire(struct keys *k, int64_t now_ns)
 {
     uint64_t max = k->max ? k->max : KEYS_MAX;
-    while (k->first < k->next &&
+    while (k->ring && k->first < k->next &&
            (k->next - k->first > max ||
             (k->keep_ns && now_ns - k->ring[k->first & (k->cap - 1)].time_ns >= k->keep_ns)))
         drop_first(k);
@@ -104,7 +104,7 @@ static void add(struct keys *k, const struct keys_entry *e)
     const struct keys_entry *known = find(k, e->hash);
     if (known && memcmp(known->id, e->id, sizeof e->id) == 0)
         return;
-    if (k->next - k->first == k->cap && k->cap < KEYS_MAX)
+    if (!k->ring || (k->next - k->first == k->cap && k->cap < KEYS_MAX))
         grow(k);
     else if (k->next - k->first == k->cap)
         drop_first(k);

@@ -84,13 +84,14 @@ void audit_print(const struct audit *a, struct buf *out)
 {
     buf_print(out, "{\"balanced\":%s,\"difference\":%lld", audit_is_balanced(a) ? "true" : "false",
               (long long)a->difference);
+    int64_t in_flight = a->waiting + a->columns[LEDGER_IN_MEMORY];
     for (int i = 0; i < LEDGER_COLUMNS; i++)
         buf_print(out, ",\"%s\":%lld", pipeline_ledger_names[i], (long long)a->columns[i]);
     buf_print(out,
               ",\"in_flight\":%lld,\"on_disk\":%lld,\"in_memory\":%lld,\"purged\":%lld,"
               "\"stages\":[",
-              (long long)(a->waiting + a->columns[LEDGER_IN_MEMORY]), (long long)a->waiting,
-              (long long)a->columns[LEDGER_IN_MEMORY], (long long)a->purged);
+              (long long)in_flight, (long long)a->waiting, (long long)a->columns[LEDGER_IN_MEMORY],
+              (long long)a->purged);
     for (size_t i = 0; i < a->stage_count; i++) {
         const struct audit_stage *s = &a->stages[i];
         buf_add_text(out, i ? ",{\"name\":" : "{\"name\":");

@@ -350,34 +350,39 @@ static int compile(struct walk *w, struct error *e)
     return 0;
 }
 
-int letters_page(struct journal *j, struct pipeline *p, const struct letters_query *q,
-                 struct letters_page *page, void (*done)(void *user, weir_status s), void *user,
-                 struct error *e)
+static void walk_all(struct walk *w)
 {
-    struct queue *queue = q->queue ? queue_find(j, q->queue) : NULL;
+    struct letters_page *page = w->page;
+    page->until = w->query->until ? w->query->until : queue_next(w->queue);
+    page->next = w->query->from;
+    page->is_over = true;
+    queue_walk(w->queue, w->query->from, look_at, w);
+    if (page->is_over)
+        page->next = page->until;
+}
+
+int letters_page(const struct letters_query *q, struct letters_page *page,
+                 void (*done)(void *user, weir_status s), void *user, struct error *e)
+{
+    struct queue *queue = q->queue ? queue_find(q->journal, q->queue) : NULL;
     if (!queue)
         return error_set(e, EXIT_BAD_DATA, "no queue %s: `weir dlq ls` lists dead letters",
                          q->queue ? q->queue : "");
     struct walk *w = MEM_NEW(struct walk);
-    w->journal = j;
-    w->pipeline = p;
-    w->queue = queue;
-    w->query = q;
-    w->page = page;
-    w->now_ns = clock_wall(journal_clock(j));
-    w->done = done;
-    w->user = user;
-    w->budget.limit_bytes = UINT64_MAX / 2;
+    *w = (struct walk){.journal = q->journal,
+                       .pipeline = q->pipeline,
+                       .queue = queue,
+                       .query = q,
+                       .page = page,
+                       .now_ns = clock_wall(journal_clock(q->journal)),
+                       .budget = {.limit_bytes = UINT64_MAX / 2},
+                       .done = done,
+                       .user = user};
     if (compile(w, e) < 0) {
         walk_free(w);
         return -1;
     }
-    page->until = q->until ? q->until : queue_next(queue);
-    page->next = q->from;
-    page->is_over = true;
-    queue_walk(queue, q->from, look_at, w);
-    if (page->is_over)
-        page->next = page->until;
+    walk_all(w);
     if (w->unit) {
         submit(w);
         return 0;
@@ -421,7 +426,8 @@ static void add_queue(void *user, struct queue *q)
     queue_count(q, &n);
     buf_print(l->out, "%s{\"name\":", l->comma);
     json_quote(l->out, weir_text(queue_name(q)));
-    buf_print(l->out, ",\"letters\":%llu}", (unsigned long long)(n.visible + n.hidden + n.delayed));
+    uint64_t letters = n.visible + n.hidden + n.delayed;
+    buf_print(l->out, ",\"letters\":%llu}", (unsigned long long)letters);
     l->comma = ",";
 }
 

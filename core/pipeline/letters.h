@@ -12,6 +12,8 @@ enum letters_act {
 };
 
 struct letters_query { /* texts may be NULL or empty: any */
+    struct journal *journal;
+    struct pipeline *pipeline; /* that runs on it; NULL: none does */
     enum letters_act act;
     const char *queue, *stage, *class, *id; /* id: of the event, or the letter's number */
     weir_str where;                         /* an event pattern */
@@ -37,10 +39,9 @@ void letters_page_fini(struct letters_page *page);
 
 /* Redrive and purge call done(user, status) once the page's unit is on disk, or is not; it may be called
  * before this returns, and from any thread. List and show call it, too. -1: done is not called.
- * Live (p not NULL): on the first worker. The query may go when this returns, the page may not. */
-int letters_page(struct journal *j, struct pipeline *p, const struct letters_query *q,
-                 struct letters_page *page, void (*done)(void *user, weir_status s), void *user,
-                 struct error *e);
+ * Live: on the first worker. The query may go when this returns, the page may not. */
+int letters_page(const struct letters_query *q, struct letters_page *page,
+                 void (*done)(void *user, weir_status s), void *user, struct error *e);
 
 /* The queues that hold dead letters of stages now: a JSON array of {"name":...,"letters":n}. */
 void letters_queues(struct journal *j, struct buf *out);

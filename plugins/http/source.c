@@ -362,6 +362,15 @@ static weir_status claim_key(const struct source *s, const weir_host *h, weir_ht
     return is == WEIR_OK ? WEIR_OK : answer_known(s, h, call, m, is, &found);
 }
 
+static void set_trace(const weir_host *h, weir_event *ev, struct pending *p, weir_str traceparent)
+{
+    if (!traceparent.ptr || !is_traceparent(traceparent))
+        return;
+    p->is_traced = true;
+    continue_trace(p->traceparent, traceparent.ptr, &p->id);
+    h->set(h, ev, "@traceparent", (weir_str){p->traceparent, TRACEPARENT_LEN});
+}
+
 static weir_status source_request(void *self, const weir_host *h, weir_http_call *take,
                                   const void *arg, weir_batch *out)
 {
@@ -392,11 +401,7 @@ static weir_status source_request(void *self, const weir_host *h, weir_http_call
         set_params(h, ev, take);
     if (is_printable(headers.request_id))
         h->set(h, ev, "@request_id", headers.request_id);
-    if (headers.traceparent.ptr && is_traceparent(headers.traceparent)) {
-        p->is_traced = true;
-        continue_trace(p->traceparent, headers.traceparent.ptr, &p->id);
-        h->set(h, ev, "@traceparent", (weir_str){p->traceparent, TRACEPARENT_LEN});
-    }
+    set_trace(h, ev, p, headers.traceparent);
     weir_str key = r->key ? h->get(h, ev, r->key) : (weir_str){NULL, 0};
     if (key.len)
         h->set(h, ev, "@key", key);

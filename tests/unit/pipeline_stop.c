@@ -300,9 +300,9 @@ static void page_done(void *user, weir_status s)
 static void next_page(struct redrive_all *r)
 {
     struct error e = {0};
-    ck_assert_int_eq(letters_page(rig.pipeline->journal, rig.pipeline, &r->query, &r->page,
-                                  page_done, r, &e),
-                     0);
+    r->query.pipeline = rig.pipeline;
+    r->query.journal = rig.pipeline->journal;
+    ck_assert_int_eq(letters_page(&r->query, &r->page, page_done, r, &e), 0);
 }
 
 static void redrive_live(struct loop_task *t)
@@ -334,7 +334,8 @@ START_TEST(redriven_live)
     rig_stop(&rig);
     rig_start(&rig, workers[_i],
               NO_SOURCE STRICT("edit", "pass") "sinks: { a: { plugin: take, inputs: [t] } }\n");
-    r = (struct redrive_all){.query = {LETTERS_REDRIVE, "dead-letters", .max = 100}};
+    r = (struct redrive_all){
+        .query = {.act = LETTERS_REDRIVE, .queue = "dead-letters", .max = 100}};
     loop_post(rig.pipeline->workers[0]->loop, &task);
     rig_wait(&rig, got_count(0) >= 250);
     rig_wait(&rig, rig_is_balanced(&rig, 0));
@@ -385,7 +386,8 @@ START_TEST(redriven_while_stopped)
         "\"dead.first_time\":\"20",    "\"tone\":\"low\"",        "\"source\":\"feed\""};
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         ck_assert_ptr_nonnull(strstr(buf_text(&text), told[i]));
-    ck_assert_int_eq(letters_page(j, NULL, &q, &page, NULL, NULL, &e), 0);
+    q.journal = j;
+    ck_assert_int_eq(letters_page(&q, &page, NULL, NULL, &e), 0);
     ck_assert_uint_eq(page.done, 100);
     ck_assert_uint_eq(page.gone + page.busy, 0);
     letters_page_fini(&page);
@@ -424,7 +426,8 @@ START_TEST(control_tells_what_is_wrong)
     e = (struct error){0};
     r = (struct redrive){.from = "dead-letters", .to = "nowhere"};
     ck_assert_int_eq(control_redrive(j, &r, &e), -1);
-    ck_assert_int_eq(letters_page(j, NULL, &q, &page, NULL, NULL, &e), -1);
+    q.journal = j;
+    ck_assert_int_eq(letters_page(&q, &page, NULL, NULL, &e), -1);
     ck_assert_int_eq(control_peek(j, "nowhere", 1, &text, &e), -1);
     ck_assert_int_eq(control_purge(j, NULL, "nowhere", &purged, &e), -1);
     ck_assert_int_eq(control_purge(j, NULL, "dead-letters", &purged, &e), 0);
