@@ -1,46 +1,76 @@
 /* cli/rules.c: weir rules: event patterns tried, explained and tested. */
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/rules.h"
 
 static const struct cli_option options[] = {
-    CLI_FILE_OPTIONS(struct rules_options),
+    {"event", 'e', "FILE", "explain: the event, as EventBridge has it; - is standard input",
+     CLI_TEXT, offsetof(struct rules_options, event)},
+    {"rule", 'r', "NAME", "explain: only this rule", CLI_TEXT,
+     offsetof(struct rules_options, rule)},
+    {"json", 0, NULL, "list, explain: a JSON object a line", CLI_FLAG,
+     offsetof(struct rules_options, json)},
     {"strict", 0, NULL, "match: also what TestEventPattern asks of events, and AWS's size limits",
      CLI_FLAG, offsetof(struct rules_options, strict)},
+    CLI_FILE_OPTIONS(struct rules_options),
     {0},
 };
 
-static const char *const actions[] = {"match", NULL};
+static const char *const actions[] = {"match", "explain", "test", "list", NULL};
+
+static int run_test(const struct rules_options *o, int argc, char **argv)
+{
+    if (argc < 2)
+        return cli_usage_error(&command_rules, "test needs a file of cases");
+    if (argc > 3)
+        return cli_usage_error(&command_rules, "too many arguments: %s", argv[3]);
+    return rules_test(o, argv[1], argc > 2 ? argv[2] : NULL);
+}
 
 static int run(void *given, int argc, char **argv)
 {
     const struct rules_options *o = given;
-    const char *verb = argv[0];
-    if (strcmp(verb, "match") == 0) {
-        if (argc > 1)
-            return cli_usage_error(&command_rules, "match reads standard input: found %s", argv[1]);
+    const char *verb = argv[0], *path = argc > 1 ? argv[1] : NULL;
+    bool is_match = strcmp(verb, "match") == 0, is_explain = strcmp(verb, "explain") == 0;
+    if (strcmp(verb, "test") == 0)
+        return run_test(o, argc, argv);
+    if (!is_match && !is_explain && strcmp(verb, "list") != 0)
+        return cli_usage_error(&command_rules, "unknown action %s: match, explain, test or list",
+                               verb);
+    if (argc > 2 || (is_match && argc > 1))
+        return cli_usage_error(&command_rules, "too many arguments: %s", argv[is_match ? 1 : 2]);
+    if (is_match)
         return rules_match(o, STDIN_FILENO);
-    }
-    return cli_usage_error(&command_rules, "unknown action %s: match", verb);
+    if (is_explain && !o->event)
+        return cli_usage_error(&command_rules, "explain needs --event FILE");
+    return is_explain ? rules_explain(o, path) : rules_list(o, path);
 }
 
 const struct cli_command command_rules = {
     .name = "rules",
-    .usage = "match [OPTIONS]",
-    .summary = "Try event patterns on events",
-    .details = "`match` reads a JSON object a line, {\"pattern\": ..., \"event\": ...}, each a "
-               "JSON value\n"
-               "or a string that holds JSON, and answers a line each: {\"match\": true}, "
-               "{\"match\": false}\n"
-               "or {\"error\": \"...\"}. A line that is wrong is answered with its error; the next "
-               "is read.\n\n"
-               "example:\n"
-               "  echo '{\"pattern\": {\"a\": [{\"prefix\": \"x\"}]}, \"event\": {\"a\": "
-               "\"xyz\"}}' | weir rules match",
+    .usage = "match | explain --event FILE | test CASES | list  [PIPELINE-FILE] [OPTIONS]",
+    .summary = "Try event patterns on events, explain and test a pipeline's rules",
+    .details =
+        "`match` reads a JSON object a line, {\"pattern\": ..., \"event\": ...}, each a JSON "
+        "value\n"
+        "or a string that holds JSON, and answers a line each: {\"match\": true}, {\"match\": "
+        "false}\n"
+        "or {\"error\": \"...\"}. A line that is wrong is answered with its error; the next is "
+        "read.\n"
+        "`explain` tells for each rule of the pipeline whether the event matches, or the first\n"
+        "field that fails, with what was expected and what was found. `test` runs a file of cases\n"
+        "(YAML or JSON: `cases:`, a list of maps with `name`, `event` and `rules`, the names of "
+        "the\n"
+        "rules that are to match) and exits with 1 when something differs. `list` prints the "
+        "rules.\n\n"
+        "examples:\n"
+        "  echo '{\"pattern\": {\"a\": [{\"prefix\": \"x\"}]}, \"event\": {\"a\": \"xyz\"}}' | "
+        "weir "
+        "rules match\n"
+        "  weir rules explain --event order.json --rule bus.large pipeline.yaml\n"
+        "  weir rules test rules-test.yaml pipeline.yaml",
     .options = options,
     .size = sizeof(struct rules_options),
     .arguments_min = 1,

@@ -53,7 +53,8 @@ const char *document_folder(const struct document *d); /* that relative paths st
 size_t document_read_count(const struct document *d);
 const char *document_read_path(const struct document *d, size_t i);
 struct arena *document_arena(struct document *d);
-struct node *node_get(struct node *map, const char *key); /* marks it used; NULL: none */
+struct node *node_get(struct node *map, const char *key);     /* marks it used; NULL: none */
+weir_json node_json_make(struct document *d, struct node *n); /* in the document's arena */
 
 /* ---- diagnostics ---- */
 enum { DIAG_ERROR, DIAG_WARNING };

@@ -88,7 +88,6 @@ struct node_json {
     size_t count;
     const struct node_json_span *spans;
 };
-weir_json node_json_make(struct document *d, struct node *n);
 /* The node that this byte of the JSON text came from, and the byte of the node's text. */
 const struct node *node_json_find(const struct node_json *j, size_t offset, size_t *inner);
 

@@ -182,6 +182,93 @@ static void put_verdict(struct explain *x, const struct pattern_sub *sub)
     buf_add_text(x->out, " and the paths before it hold only in different elements of an array\n");
 }
 
+/* ---- as JSON -------------------------------------------------------------------------------------- */
+
+static void quote_pointer(struct buf *out, weir_str path)
+{
+    struct buf pointer = {0};
+    put_pointer(&pointer, path);
+    json_quote(out, buf_str(&pointer));
+    buf_fini(&pointer);
+}
+
+static void object_field(struct explain *x, const struct pattern_list *list)
+{
+    size_t values, shown = 0;
+    bool is_ok = is_satisfied(x, list, &values);
+    buf_add_text(x->out, "{\"field\": ");
+    quote_pointer(x->out, list->path);
+    buf_print(x->out, ", \"holds\": %s, \"expected\": ", is_ok ? "true" : "false");
+    buf_add_str(x->out, list->source);
+    buf_add_text(x->out, ", \"found\": [");
+    for (size_t i = 0; i < x->event.leaf_count; i++) {
+        if (!same(x->event.leaves[i].path, list->path))
+            continue;
+        buf_add_text(x->out, shown++ ? ", " : "");
+        buf_add_str(x->out, x->event.leaves[i].token);
+    }
+    buf_add_text(x->out, "]}");
+}
+
+static void object_sub(struct explain *x, const struct pattern_sub *sub)
+{
+    size_t reach = plain_reach(&x->event, sub), first = 0, values;
+    buf_print(x->out, "{\"match\": %s, ", reach == sub->count ? "true" : "false");
+    while (first < sub->count && is_satisfied(x, sub->lists[first], &values))
+        first++;
+    if (reach < sub->count) {
+        buf_add_text(x->out, "\"first\": ");
+        quote_pointer(x->out, sub->lists[first < sub->count ? first : reach]->path);
+        buf_add_text(x->out, first < sub->count ? ", " : ", \"elements\": true, ");
+    }
+    buf_add_text(x->out, "\"fields\": [");
+    for (size_t i = 0; i < sub->count; i++) {
+        buf_add_text(x->out, i ? ", " : "");
+        object_field(x, sub->lists[i]);
+    }
+    buf_add_text(x->out, "]}");
+}
+
+static void put_object(struct explain *x, const struct pattern *p)
+{
+    buf_print(x->out, "{\"match\": %s, \"alternatives\": [",
+              plain_matches(&x->event, p) ? "true" : "false");
+    for (size_t i = 0; i < p->count; i++) {
+        buf_add_text(x->out, i ? ", " : "");
+        object_sub(x, &p->subs[i]);
+    }
+    buf_add_text(x->out, "]}");
+}
+
+static void put_lines(struct explain *x, const struct pattern *p)
+{
+    if (p->count > 1)
+        buf_print(x->out, "%s: %zu alternatives by $or\n",
+                  plain_matches(&x->event, p) ? "match" : "no match", p->count);
+    for (size_t i = 0; i < p->count; i++) {
+        if (p->count > 1)
+            buf_print(x->out, "alternative %zu: ", i + 1);
+        put_verdict(x, &p->subs[i]);
+        put_fields(x, &p->subs[i]);
+    }
+}
+
+bool match_explain_json(const struct match_set *s, uint32_t n, weir_str json, struct buf *text,
+                        struct buf *object)
+{
+    struct explain x = {.set = s, .json = json, .out = text};
+    const struct pattern *p = &s->rules[n];
+    plain_init(&x.event, x.json);
+    bool is_match = plain_matches(&x.event, p);
+    if (text)
+        put_lines(&x, p);
+    x.out = object;
+    if (object)
+        put_object(&x, p);
+    plain_fini(&x.event);
+    return is_match;
+}
+
 void match_explain(const struct match_set *s, uint32_t n, const weir_event *ev, struct buf *out)
 {
     struct match_env env = {s->account, s->region};
@@ -196,18 +283,6 @@ void match_explain(const struct match_set *s, uint32_t n, const weir_event *ev, 
         return;
     }
     match_envelope(&env, ev, &json);
-    struct explain x = {.set = s, .json = buf_str(&json), .out = out};
-    plain_init(&x.event, x.json);
-    const struct pattern *p = &s->rules[n];
-    if (p->count > 1)
-        buf_print(out, "%s: %zu alternatives by $or\n",
-                  plain_matches(&x.event, p) ? "match" : "no match", p->count);
-    for (size_t i = 0; i < p->count; i++) {
-        if (p->count > 1)
-            buf_print(out, "alternative %zu: ", i + 1);
-        put_verdict(&x, &p->subs[i]);
-        put_fields(&x, &p->subs[i]);
-    }
-    plain_fini(&x.event);
+    (void)match_explain_json(s, n, buf_str(&json), out, NULL);
     buf_fini(&json);
 }

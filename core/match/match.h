@@ -45,6 +45,12 @@ size_t match_json(struct match_ctx *c, weir_str json, unsigned flags, const uint
 bool match_plain(weir_str pattern, weir_str json, bool *is_match, struct match_error *e);
 /* For people: for each field of pattern `n` what was expected and what was found. */
 void match_explain(const struct match_set *s, uint32_t n, const weir_event *ev, struct buf *out);
+/* The same of an event's JSON, which was checked; true: it matches. Either may be NULL; `object` gets
+ * {"match": ..., "alternatives": [{"match": ..., "first": "/detail/a", "fields": [{"field": "/detail/a",
+ * "holds": ..., "expected": [...], "found": [...]}]}]}, with "elements": true where all fields hold, but
+ * only in different elements of an array. */
+bool match_explain_json(const struct match_set *s, uint32_t n, weir_str json, struct buf *text,
+                        struct buf *object);
 
 /* The event as EventBridge's envelope, in its order of keys. `resources` is the attribute "resources"
  * (JSON text of an array) or []. A body that is no JSON is written as a JSON string. */

@@ -110,6 +110,17 @@ int64_t pipeline_ledger_open(const int64_t columns[LEDGER_COLUMNS]); /* what is 
 struct service_tables *service_tables_new(void);
 void service_tables_free(struct service_tables *t);
 void service_tables_plan(struct service_tables *t, const struct plan *plan);
+
+/* A pattern that a stage's check compiled into a set: for `weir rules`, which knows no plugin. */
+struct service_rule {
+    const struct plan_stage *stage;
+    const struct node *node; /* of the pattern; NULL: not known */
+    weir_str name, pattern;  /* name: the key of the map that the pattern stands in; may be empty */
+};
+/* After pipeline_check; in the order of the file. */
+const struct service_rule *service_tables_rules(const struct service_tables *t, size_t *count);
+struct match_env;
+const struct match_env *service_tables_env(const struct service_tables *t);
 const void *service_one(void *user, const weir_option *row, const struct node *at);
 void service_many(void *user, const weir_option *row, weir_services *out);
 void service_http_drain_worker(struct pipeline *p, const struct worker *w);

@@ -31,11 +31,28 @@ static weir_match_set *set_new(const weir_match *m)
     return s;
 }
 
+/* While a stage is checked: what it compiles are the rules that it will have. */
+static void note_rule(struct service_tables *t, const struct stage *s, const weir_json *pattern)
+{
+    const struct node *node = places_find(s->plan->places, pattern);
+    const struct node *map = node ? node->parent : NULL;
+    const struct node *key = map && map != s->plan->node ? map->key : NULL;
+    if (s->pipeline)
+        return;
+    MEM_PUSH(t->rules, t->rule_count, t->rule_cap) = (struct service_rule){
+        .stage = s->plan,
+        .node = node,
+        .name = key ? (weir_str){key->text, key->len} : (weir_str){"", 0},
+        .pattern = {pattern->ptr, pattern->len},
+    };
+}
+
 static weir_status set_add(const weir_match *m, weir_match_set *s, const weir_json *pattern)
 {
     struct lane *l = service_lane("weir.match/1");
     struct match_error e = {{0}, 0};
     weir_str text = {pattern->ptr, pattern->len};
+    note_rule(service_tables_of(&m->base), l->stage, pattern);
     if (match_add(s->set, text, &e) == WEIR_OK)
         return WEIR_OK;
     return l->host.refuse(&l->host, pattern, e.at, "the pattern is not valid: %s", e.reason);

@@ -116,10 +116,23 @@ const struct node *service_node(const struct stage *s, const char *text)
     return s->plan->name_node;
 }
 
+const struct service_rule *service_tables_rules(const struct service_tables *t, size_t *count)
+{
+    *count = t->rule_count;
+    return t->rules;
+}
+
+const struct match_env *service_tables_env(const struct service_tables *t)
+{
+    return &t->env;
+}
+
 void service_tables_free(struct service_tables *t)
 {
-    if (t)
-        queue_declared_free(t);
+    if (!t)
+        return;
+    queue_declared_free(t);
+    mem_free(t->rules);
     mem_free(t);
 }
 

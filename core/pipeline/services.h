@@ -17,7 +17,9 @@
 #include "pipeline/pipeline.h"
 
 struct service_tables {
-    struct pipeline *pipeline; /* NULL: for check only */
+    struct pipeline *pipeline;  /* NULL: for check only */
+    struct service_rule *rules; /* told by the checks of the stages */
+    size_t rule_count, rule_cap;
     struct match_env env;
     weir_match match;
     weir_jsons json;

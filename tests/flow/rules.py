@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from harness import PATIENCE, ROOT, WEIR, Case, environment, main, no_report
+from harness import PATIENCE, ROOT, WEIR, Case, environment, main, no_report, weir
 
 
 class Match(Case):
@@ -95,6 +95,72 @@ class Match(Case):
             self.assertIn(f'"{name}" is missing', self.one({"source": ["s"]}, event, "--strict")["error"])
         self.assertIn("4096", self.one({"source": ["s" * 5000]}, whole, "--strict")["error"])
         self.assertIn("bytes", self.one({"source": ["s"]}, {**whole, "detail": "x" * (1 << 20)}, "--strict")["error"])
+
+
+PIPELINE = """
+sources: { gen: { plugin: generator, count: 1 } }
+transforms:
+  bus:
+    plugin: eventbridge
+    inputs: [gen]
+    rules:
+      large: { pattern: { source: [shop], detail: { total: [ { numeric: [">=", 100] } ] } } }
+      abroad: { pattern: { $or: [ { detail: { country: [ { anything-but: [DE, AT] } ] } }, { detail: { vip: [true] } } ] } }
+sinks: { out: { plugin: "null", inputs: [bus.large, bus.abroad] } }
+"""
+SMALL = {"source": "shop", "detail": {"total": 50, "country": "FR"}}
+
+
+class Pipeline(Case):
+    def setUp(self):
+        super().setUp()
+        self.pipeline = self.write("p.yaml", PIPELINE)
+        self.event = self.write("e.json", json.dumps(SMALL))
+
+    def rules(self, *args, code=0):
+        done = weir("rules", *args)
+        self.assertEqual(done.returncode, code, done)
+        return done.stdout if code in (0, 1) else done.stderr
+
+    def test_list(self):
+        self.assertEqual([line.split()[0] for line in self.rules("list", self.pipeline).splitlines()],
+                         ["bus.large", "bus.abroad"])
+        first = json.loads(self.rules("list", "--json", self.pipeline).splitlines()[0])
+        self.assertEqual(first, {"rule": "bus.large", "pattern": {"source": ["shop"], "detail": {"total": [{"numeric": [">=", 100]}]}}})
+
+    def test_explain(self):
+        text = self.rules("explain", "--event", self.event, self.pipeline)
+        self.assertIn("bus.large: no match: first at /detail/total\n"
+                      "  fail /detail/total: expected [{\"numeric\":[\">=\",100]}], found 50\n", text)
+        self.assertIn("bus.abroad: match: 2 alternatives by $or\nalternative 1: match\n", text)
+        self.assertNotIn("bus.abroad", self.rules("explain", "-e", self.event, "-r", "large", self.pipeline))
+        lines = [json.loads(line) for line in self.rules("explain", "--json", "-e", self.event, self.pipeline).splitlines()]
+        self.assertEqual([(line["rule"], line["why"]["match"]) for line in lines], [("bus.large", False), ("bus.abroad", True)])
+        self.assertEqual(lines[0]["why"]["alternatives"][0]["first"], "/detail/total")
+        self.assertEqual(lines[0]["why"]["alternatives"][0]["fields"][0],
+                         {"field": "/detail/total", "holds": False, "expected": [{"numeric": [">=", 100]}], "found": [50]})
+
+    def test_explain_says_what_is_wrong(self):
+        self.assertIn("did you mean bus.large?", self.rules("explain", "-e", self.event, "-r", "bus.larg", self.pipeline, code=64))
+        self.assertIn("--event", self.rules("explain", self.pipeline, code=64))
+        self.assertIn("JSON object", self.rules("explain", "-e", self.write("x.json", "[]"), self.pipeline, code=65))
+        self.assertIn("JSON object", self.rules("explain", "-e", self.write("y.json", "{"), self.pipeline, code=65))
+        self.assertIn("No such file", self.rules("explain", "-e", self.path("none"), self.pipeline, code=74))
+        self.assertIn("match, explain, test or list", self.rules("mtach", code=64))
+
+    def test_cases(self):
+        good = {"name": "small", "event": SMALL, "rules": ["bus.abroad"]}
+        bad = {"name": "wrong", "event": {"source": "shop", "detail": {"total": 500, "country": "DE"}}, "rules": ["bus.abroad"]}
+        self.assertEqual(self.rules("test", self.write("a.json", json.dumps({"cases": [good]})), self.pipeline),
+                         "1 passed, 0 failed\n")
+        out = self.rules("test", self.write("b.json", json.dumps({"cases": [good, bad]})), self.pipeline, code=1)
+        self.assertIn("FAIL wrong\n  + bus.large: match\n", out)
+        self.assertIn("  - bus.abroad: no match", out)
+        self.assertIn("1 passed, 1 failed\n", out)
+        text = "cases:\n  - event: { source: x }\n    rules: [bus.larg]\n"
+        self.assertRegex(self.rules("test", self.write("c.yaml", text), self.pipeline, code=65),
+                         r"c.yaml:3:13: error: there is no such rule")
+        self.assertIn("`event`, a map", self.rules("test", self.write("d.yaml", "cases: [{}]"), self.pipeline, code=65))
 
 
 if __name__ == "__main__":
