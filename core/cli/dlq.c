@@ -606,7 +606,6 @@ const struct cli_command command_dlq = {
         "  weir dlq redrive --where '{\"detail\":{\"country\":[\"CH\"]}}' --rate 100/s\n"
         "  weir dlq purge --class rejected --older-than 7d --yes",
     .options = options,
-    .actions = actions,
     .size = sizeof(struct options),
     .arguments_min = 1,
     .arguments_max = 2,

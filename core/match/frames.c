@@ -5,9 +5,12 @@
  * frame a path leads through one array only, unless names with dots lead there by two ways; so the
  * paths fall into groups by array, and each group needs one element that holds all of it. That takes
  * one visit to each frame. Names with dots, and `exists: false`, which depends on the values chosen
- * for the paths before it, are decided by trying. */
+ * for the paths before it, are decided by trying, where nothing that failed is tried twice. Names with
+ * dots can still make that long: after STEPS_MAX steps an event has no more matches of this kind. */
 #include "match/run.h"
 #include "json/json.h"
+
+enum { GROUP_CONDS_MAX = 64, STEPS_MAX = 1 << 24 };
 
 static bool conflict(const struct match_ctx *c, uint32_t a, uint32_t b)
 {
@@ -48,21 +51,44 @@ static bool value_holds(struct match_ctx *c, const struct pattern_list *list,
     return pattern_list_holds(list, v->kind, text);
 }
 
-static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
-                   const struct choice *chosen)
+/* Is `node` the one that stands at the end of the way to `below`, or on it? */
+static bool is_on_way(const struct match_set *s, uint32_t node, uint32_t below)
 {
-    if (at == sub->cond_count)
-        return true;
+    while (s->nodes[below].depth > s->nodes[node].depth)
+        below = s->nodes[below].parent;
+    return below == node;
+}
+
+/* The deepest element chosen so far that lies on the way to the field. As paths are sorted, no other
+ * matters to the field or those behind it; and without names with dots all of these lie in each other. */
+static uint32_t bound_of(const struct match_ctx *c, uint32_t node, const struct choice *chosen)
+{
+    uint32_t best = 0;
+    for (; chosen; chosen = chosen->before)
+        for (uint32_t f = chosen->frame; c->frames[f].depth > c->frames[best].depth;) {
+            if (is_on_way(c->set, c->frames[f].node, node))
+                best = f;
+            else
+                f = c->frames[f].parent;
+        }
+    return best;
+}
+
+static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
+                   const struct choice *chosen);
+
+static bool choose_value(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
+                         const struct choice *chosen)
+{
     const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + at]];
     const struct run_field *field = &c->fields[cond->field];
     bool is_there = false;
     uint32_t tried = SET_NONE;
-    /* A field that no other is joined with kept no values: its condition was tested already. */
-    if (!c->set->fields[cond->field].is_joined)
-        return choose(c, sub, at + 1, chosen);
     for (uint32_t i = field->event == c->event ? field->first_value : SET_NONE; i != SET_NONE;
          i = c->values[i].next) {
         const struct run_value *v = &c->values[i];
+        if (c->steps++ > STEPS_MAX)
+            return false;
         if (!fits(c, chosen, v->frame))
             continue;
         is_there = true;
@@ -76,9 +102,31 @@ static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
     return !is_there && cond->takes_absent && choose(c, sub, at + 1, chosen);
 }
 
-/* ---- by groups --------------------------------------------------------------------------------- */
+/* What failed once with the same element in hand is not tried again: steps grow with conditions, elements
+ * and values, not with the choices of all of them. */
+static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
+                   const struct choice *chosen)
+{
+    if (at == sub->cond_count)
+        return true;
+    const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + at]];
+    const struct set_field *field = &c->set->fields[cond->field];
+    /* A field that no other is joined with kept no values: its condition was tested already. */
+    if (!field->is_joined)
+        return choose(c, sub, at + 1, chosen);
+    if (c->has_dotted || at >= GROUP_CONDS_MAX)
+        return choose_value(c, sub, at, chosen);
+    uint32_t bound = bound_of(c, field->node, chosen);
+    uint64_t bit = (uint64_t)1 << at;
+    if (c->masks[bound].own & bit)
+        return false;
+    bool is_found = choose_value(c, sub, at, chosen);
+    if (!is_found)
+        c->masks[bound].own |= bit;
+    return is_found;
+}
 
-enum { GROUP_CONDS_MAX = 64 };
+/* ---- by groups --------------------------------------------------------------------------------- */
 
 static void mark_values(struct match_ctx *c, const struct set_cond *cond, uint64_t bit)
 {
@@ -89,13 +137,18 @@ static void mark_values(struct match_ctx *c, const struct set_cond *cond, uint64
     }
 }
 
+static void clear_masks(struct match_ctx *c)
+{
+    c->masks_count = 0;
+    for (size_t i = 0; i < c->frames_count; i++)
+        SET_PUSH(c, masks) = (struct run_mask){0, 0, SET_NONE, SET_NONE};
+}
+
 /* The bits of all conditions that have to be found in frames. */
 static uint64_t mark_all(struct match_ctx *c, const struct set_sub *sub)
 {
     uint64_t all = 0;
-    c->masks_count = 0;
-    for (size_t i = 0; i < c->frames_count; i++)
-        SET_PUSH(c, masks) = (struct run_mask){0, 0, SET_NONE, SET_NONE};
+    clear_masks(c);
     for (uint32_t i = 0; i < sub->cond_count; i++) {
         const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + i]];
         if (!c->set->fields[cond->field].is_joined)
@@ -169,5 +222,6 @@ bool frames_agree(struct match_ctx *c, const struct set_sub *sub)
         if (!is_unsure)
             return is_solved;
     }
+    clear_masks(c);
     return choose(c, sub, 0, NULL);
 }

@@ -54,6 +54,7 @@ static void begin(struct match_ctx *c, bool is_careful)
     c->active_cond_count = c->active_field_count = c->values_count = c->hit_count = 0;
     c->frames_count = 1;
     c->arrays = 0;
+    c->steps = 0;
     c->is_careful = is_careful;
     c->has_duplicate = c->has_dotted = false;
 }

@@ -31,7 +31,7 @@ struct run_value { /* kept for fields that share arrays with others */
 };
 
 struct run_frame {
-    uint32_t parent, array, index, depth;
+    uint32_t parent, array, index, depth, node; /* node: that the array stands at */
 };
 
 /* Of the sub in hand: the conditions, as bits, that values in a frame satisfy. */
@@ -54,6 +54,7 @@ struct match_ctx {
     SET_LIST(struct run_frame, frames);
     SET_LIST(struct run_mask, masks);
     uint32_t arrays;
+    uint32_t steps;  /* of the search for values that agree, over all subs */
     bool is_careful; /* a second walk, because names come twice: the last one counts */
     bool has_duplicate, has_dotted;
     struct buf text, lower, key; /* scratch */

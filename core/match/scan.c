@@ -234,7 +234,7 @@ static const char *walk_array(struct walk *w, const char *p, uint32_t node, uint
         uint32_t inner = frame;
         if (*p == '{' || *p == '[') {
             inner = (uint32_t)c->frames_count;
-            SET_PUSH(c, frames) = (struct run_frame){frame, array, index, depth};
+            SET_PUSH(c, frames) = (struct run_frame){frame, array, index, depth, node};
         }
         p = walk_value(w, p, node, inner);
         p = p ? scan_blanks(p, w->end) : w->end;

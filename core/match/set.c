@@ -140,7 +140,8 @@ static uint32_t field_of(struct build *b, weir_str path)
         p = dot + 1;
     }
     if (s->nodes[node].field == SET_NONE) {
-        SET_PUSH(s, fields) = (struct set_field){.always = SET_NONE, .exists = SET_NONE};
+        SET_PUSH(s, fields) =
+            (struct set_field){.always = SET_NONE, .exists = SET_NONE, .node = node};
         s->nodes[node].field = (uint32_t)(s->fields_count - 1);
     }
     return s->nodes[node].field;

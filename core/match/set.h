@@ -58,7 +58,8 @@ struct set_field {
     uint32_t always;               /* items to be tried with each value */
     uint32_t exists;               /* items that hold for any value */
     uint32_t first_sub, sub_count; /* in lazy_subs: subs to be tried if there is a value */
-    bool is_joined;                /* a sub joins it with another field under the same first name */
+    uint32_t node;
+    bool is_joined; /* a sub joins it with another field under the same first name */
     bool has_texts, has_tokens, has_folds;
 };
 

@@ -325,6 +325,37 @@ START_TEST(one_among_many)
 }
 END_TEST
 
+/* Five arrays in one element, and a field that must not be there: every choice would be tried. */
+START_TEST(choices_are_not_multiplied)
+{
+    enum { ELEMENTS = 300 };
+    static const char pattern[] = "{\"a\": {\"b\": {\"p\": [1]}, \"c\": {\"p\": [1]}, \"d\": "
+                                  "{\"p\": [1]}, \"e\": {\"p\": [1]}, "
+                                  "\"f\": {\"p\": [1]}, \"g\": [{\"exists\": false}]}}";
+    struct match_set *set = match_set_new(NULL);
+    struct buf event = {0};
+    const uint32_t *hits;
+    ck_assert_int_eq(match_add(set, weir_text(pattern), NULL), WEIR_OK);
+    match_seal(set);
+    struct match_ctx *c = match_ctx_new(set);
+    for (int has = 1; has >= 0; has--) {
+        event.len = 0;
+        buf_print(&event, "{\"a\": [{");
+        for (char name = 'b'; name <= 'f'; name++) {
+            buf_print(&event, "\"%c\": [", name);
+            for (int i = 0; i < ELEMENTS; i++)
+                buf_print(&event, "%s{\"p\": 1}", i ? "," : "");
+            buf_print(&event, "], ");
+        }
+        buf_print(&event, "\"%s\": 1}]}", has ? "g" : "h");
+        ck_assert_uint_eq(match_json(c, buf_str(&event), 0, &hits), !has);
+    }
+    match_ctx_free(c);
+    match_set_free(set);
+    buf_fini(&event);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("match_random");
@@ -332,6 +363,7 @@ int main(void)
     tcase_set_timeout(t, 0);
     tcase_add_test(t, agrees_with_plain);
     tcase_add_test(t, one_among_many);
+    tcase_add_test(t, choices_are_not_multiplied);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -509,10 +509,8 @@ static inline void rig_start(struct rig *r, const char *settings, const char *st
     const struct config_input in = {.path = "test.yaml"};
     r->document = document_parse("test.yaml", weir_text(yaml), &in);
     r->services = service_tables_new();
-    const struct plan_components c = {rig_find,
-                                      rig_names,
-                                      {service_one, service_many, r->services},
-                                      NULL};
+    const struct plan_components c = {
+        rig_find, rig_names, {service_one, service_many, r->services}, NULL, NULL};
     r->plan = plan_new(r->document, &c);
     if (r->plan)
         service_tables_plan(r->services, r->plan);
