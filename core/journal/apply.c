@@ -1,6 +1,7 @@
 /* journal/apply.c: from records to state: the one way, when running and at recovery. */
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "journal/internal.h"
 
@@ -24,8 +25,25 @@ static struct stream *need_stream(struct journal *j, uint32_t id)
         return s;
     char *name = mem_format("lost/%u", id);
     s = stream_make(j, id, weir_text(name), 0);
+    s->is_nameless = true;
     mem_free(name);
     return s;
+}
+
+/* Numbers that nobody has: their records were in what was damaged. A full scan skips as many. */
+static void count_gap(struct journal *j, struct stream *s, uint64_t next)
+{
+    enum { SKIP = 1 << 20 };
+    uint64_t lost = next - s->next;
+    if (!j->is_lossy || j->is_full_scan || next <= s->next)
+        return;
+    lost = lost >= SKIP ? lost - SKIP : lost;
+    if (!lost)
+        return;
+    j->health.lost_records += lost;
+    log_write(WEIR_ERROR, NULL,
+              "journal %s: stream %s: %llu records from number %llu on are lost in damaged bytes",
+              j->path, s->name, (unsigned long long)lost, (unsigned long long)s->next);
 }
 
 static weir_str body_str(const struct record *r)
@@ -41,6 +59,7 @@ static void apply_put(struct journal *j, struct segment *g, uint32_t offset, con
         struct stream *s = need_stream(j, ref[i].stream);
         if (!s)
             continue;
+        count_gap(j, s, ref[i].sequence);
         if (!stream_add(s, g, ref[i].sequence, offset))
             continue;
         if (s->kind && s->kind->put)
@@ -101,8 +120,15 @@ static void apply_stream(struct journal *j, const struct record *r)
     if (r->refs == 0 || !take_name(r, &body, &name))
         return;
     struct stream *s = stream_by_id(j, record_refs(r)->stream);
+    if (s && !s->is_declared && s->is_nameless && body.kind == 0) {
+        mem_free(s->name);
+        s->name = mem_copy(name.ptr, name.len);
+        s->is_nameless = false;
+    }
     if (!s && record_refs(r)->stream)
         s = stream_make(j, record_refs(r)->stream, name, body.kind);
+    if (s)
+        count_gap(j, s, record_refs(r)->sequence);
     if (s && s->next < record_refs(r)->sequence)
         s->next = record_refs(r)->sequence;
     if (s)

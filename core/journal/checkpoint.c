@@ -276,6 +276,31 @@ static struct segment *need_segment(struct journal *j, uint64_t number)
     return g;
 }
 
+/* No record takes fewer bytes than a reference, and no slot has more than these. */
+static bool is_run_sane(const struct stream *s, uint64_t first, uint32_t count)
+{
+    enum { COUNT_MAX = (1 << 30) / sizeof(struct record_ref) };
+    const struct run *last = s->run_count ? s->runs[s->run_count - 1] : NULL;
+    return count > 0 && count <= COUNT_MAX && first <= s->next && count <= s->next - first &&
+           (!last || first >= last->first + last->count);
+}
+
+static uint32_t count_live(const char *bits, uint32_t skip, uint32_t count)
+{
+    uint32_t live = 0;
+    if (!bits)
+        return count - skip;
+    for (uint32_t i = skip; i < count;) {
+        uint64_t word;
+        memcpy(&word, bits + i / 64 * sizeof word, sizeof word);
+        uint32_t n = 64 - i % 64 < count - i ? 64 - i % 64 : count - i;
+        word = word >> i % 64 & (n == 64 ? ~0ULL : (1ULL << n) - 1);
+        live += (uint32_t)__builtin_popcountll(word);
+        i += n;
+    }
+    return live;
+}
+
 static void load_run(struct journal *j, struct stream *s, struct span *in)
 {
     uint64_t first = take_u64(in), number = take_u64(in);
@@ -283,7 +308,8 @@ static void load_run(struct journal *j, struct stream *s, struct span *in)
              has_bits = take_u32(in);
     size_t words = (count + 63UL) / 64;
     const char *bits = has_bits ? take(in, words * sizeof(uint64_t)) : NULL;
-    if (in->is_bad || count == 0 || skip > count || live > count - skip || number == 0) {
+    if (in->is_bad || number == 0 || !is_run_sane(s, first, count) || skip > count ||
+        live != count_live(bits, skip, count)) {
         in->is_bad = true;
         return;
     }
@@ -338,7 +364,7 @@ static void load_segment(struct journal *j, struct span *in)
     }
     g->refs = refs;
     g->is_sealed = true;
-    if (g->slot && end <= g->slot->bytes)
+    if (!g->slot || end <= g->slot->bytes)
         g->end = end;
 }
 
@@ -349,7 +375,8 @@ static bool load(struct journal *j, const struct buf *b, bool *is_closed)
     j->group_number = take_u64(&in);
     j->last_number = take_u64(&in);
     uint64_t number_max = take_u64(&in);
-    if (number_max > j->number_max)
+    in.is_bad |= number_max > UINT64_MAX / 2;
+    if (number_max > j->number_max && !in.is_bad)
         j->number_max = number_max;
     j->last_end = take_u32(&in);
     *is_closed = take_u32(&in) != 0;
@@ -392,32 +419,42 @@ static bool read_file(struct journal *j, int i, struct check_header *h, struct b
     return hash_crc32c(0, b->ptr + sizeof *h, h->bytes) == h->body_crc;
 }
 
-int checkpoint_read(struct journal *j, struct buf *newest)
+int checkpoint_read(struct journal *j, struct check_found found[2], struct error *e)
 {
-    struct check_header h[2] = {0};
-    struct buf b[2] = {{0}, {0}};
-    bool is_good[2];
+    int count = 0;
+    uint64_t numbers[2];
     for (int i = 0; i < 2; i++) {
-        is_good[i] = read_file(j, i, &h[i], &b[i]);
-        if (!is_good[i])
+        struct check_header h = {.major = FORMAT_MAJOR};
+        struct buf b = {0};
+        bool is_good = read_file(j, i, &h, &b);
+        if (check_header_check(&h) && h.major != FORMAT_MAJOR) {
+            buf_fini(&b);
+            return error_set(e, EXIT_CONFIG,
+                             "journal %s: %s has format %u, and this program reads %d: use the "
+                             "version that wrote it",
+                             j->path, names[i], h.major, FORMAT_MAJOR);
+        }
+        if (!is_good) {
+            buf_fini(&b);
             continue;
-        uint64_t start;
-        memcpy(&start, b[i].ptr + sizeof h[i] + sizeof start, sizeof start);
-        j->checks[i].start = start;
-        j->checks[i].number = h[i].number;
+        }
+        memcpy(&j->checks[i].start, b.ptr + sizeof h + sizeof(uint64_t), sizeof(uint64_t));
+        j->checks[i].number = h.number;
+        bool is_newer = count == 0 || h.number > numbers[0];
+        if (count && is_newer) {
+            found[1] = found[0];
+            numbers[1] = numbers[0];
+        }
+        found[is_newer ? 0 : 1] = (struct check_found){b, i};
+        numbers[is_newer ? 0 : 1] = h.number;
+        if (is_newer) {
+            j->salt = h.salt;
+            j->check_number = h.number;
+            j->check_bytes = b.len;
+        }
+        count++;
     }
-    int best = is_good[0] && (!is_good[1] || h[0].number > h[1].number) ? 0 : is_good[1] ? 1 : -1;
-    if (best >= 0) {
-        *newest = b[best];
-        j->salt = h[best].salt;
-        j->check_number = h[best].number;
-        j->check_bytes = newest->len;
-        buf_fini(&b[1 - best]);
-        return 1;
-    }
-    buf_fini(&b[0]);
-    buf_fini(&b[1]);
-    return 0;
+    return count;
 }
 
 bool checkpoint_load(struct journal *j, const struct buf *newest, bool *is_closed)

@@ -38,6 +38,8 @@ struct segment {
     bool is_picked;      /* a compaction is copying it or into it */
     bool is_walked;      /* by the recovery */
     bool is_bad;         /* has a record that cannot be read: it is not compacted */
+    bool is_headless;    /* both copies of its header were lost: they are written again */
+    uint64_t dead_check; /* the first checkpoint that does not need it; 0: none */
     unsigned pins;       /* readers that are on its slot now */
     uint64_t refs, live; /* of its records: all, and not acknowledged */
     uint64_t used;       /* stamp of the last load or use of its offsets */
@@ -67,6 +69,7 @@ struct stream {
     struct run **runs;
     uint32_t run_count, run_cap;
     bool is_declared, is_touched;
+    bool is_nameless; /* its making was lost to damage: the next segment tells its name again */
     struct stream *next_touched;
     void (*listener)(void *user);
     void *listener_user;
@@ -187,6 +190,7 @@ struct journal {
     pthread_t thread;
     bool has_thread, is_stopping;
     bool is_full_scan;    /* recovery without a checkpoint or with a gap */
+    bool is_lossy;        /* recovery met damage: numbers that are missing are lost records */
     uint64_t quarantined; /* bytes kept since the open */
 };
 
@@ -270,8 +274,13 @@ void unit_release(struct journal *j, struct journal_unit *units);
 char *unit_record(struct buf *b, enum record_type type, uint32_t refs, uint32_t body_bytes);
 
 /* ---- checkpoint.c: the committer ---- */
-/* Finds the newest that is whole and takes the salt from it. 1: found. */
-int checkpoint_read(struct journal *j, struct buf *newest);
+struct check_found {
+    struct buf bytes;
+    int which; /* of the files */
+};
+/* Those that are whole, the newest first, and the salt of that. How many, or -1 with *e: another
+ * version's. */
+int checkpoint_read(struct journal *j, struct check_found found[2], struct error *e);
 /* Fills the state from it; slots were found before. false: it makes no sense. */
 bool checkpoint_load(struct journal *j, const struct buf *newest, bool *is_closed);
 int checkpoint_write(struct journal *j, bool is_closed);

@@ -276,6 +276,7 @@ static void salvage(struct walk *w, struct window *in, uint32_t to)
 {
     struct journal *j = w->j;
     uint32_t from = w->pos, saved = 0;
+    j->is_lossy = true;
     for (uint32_t at = from; at < to;) {
         const struct record *r = window_record(in, w->at->place, at);
         if (r && r->type != RECORD_GROUP && at + r->length <= to) {
@@ -443,6 +444,7 @@ static int walk_all(struct walk *w)
             break;
         if (is_gap) {
             w->has_number = false;
+            j->is_lossy = true;
             j->health.damaged_bytes += g->slot ? 0 : 1;
             log_write(WEIR_ERROR, NULL, "journal %s: segments between %llu and %llu are missing",
                       j->path, (unsigned long long)g->number, (unsigned long long)next->number);
@@ -593,15 +595,100 @@ static void forget(struct journal *j)
         mem_free(j->counters[i]);
     }
     j->stream_count = j->counter_count = 0;
-    for (uint32_t i = 0; i < j->segment_count; i++)
-        j->segments[i]->live = j->segments[i]->refs = 0;
+    j->number_max = 0;
+    for (uint32_t i = j->segment_count; i-- > 0;) {
+        struct segment *g = j->segments[i];
+        if (!g->slot) {
+            segment_remove(j, g);
+            continue;
+        }
+        g->live = g->refs = 0;
+        g->end = FORMAT_HEADER_BYTES;
+        if (j->number_max < g->number)
+            j->number_max = g->number;
+    }
     j->group_number = j->last_number = 0;
+}
+
+static void free_checks(struct check_found checks[2])
+{
+    buf_fini(&checks[0].bytes);
+    buf_fini(&checks[1].bytes);
+}
+
+/* A slot without a header whose first record was made for this segment. */
+static bool is_slot_of(struct journal *j, const struct slot *slot, const struct segment *g)
+{
+    struct window in = {.disk = j->disk, .fd = slot->fd, .limit = slot->bytes};
+    bool is_it = slot->is_blank && g->end <= slot->bytes - FORMAT_HEADER_BYTES &&
+                 window_record(&in, g->place, FORMAT_HEADER_BYTES) != NULL;
+    window_fini(&in);
+    return is_it;
+}
+
+/* Segments that the checkpoint knows and whose slot has lost both copies of its header. */
+static void adopt_headless(struct journal *j)
+{
+    for (uint32_t i = 0; i < j->segment_count; i++) {
+        struct segment *g = j->segments[i];
+        for (struct slot **at = &j->slots; *at && !g->slot && g->nonce;) {
+            struct slot *slot = *at;
+            if (!is_slot_of(j, slot, g)) {
+                at = &slot->next;
+                continue;
+            }
+            *at = slot->next;
+            slot->next = NULL;
+            slot->is_blank = false;
+            j->slot_count--;
+            g->slot = slot;
+            g->is_headless = true;
+            log_write(WEIR_WARN, NULL,
+                      "journal %s: slot %u: both headers are damaged; it is segment %llu by its "
+                      "records",
+                      j->path, slot->index, (unsigned long long)g->number);
+        }
+    }
+}
+
+/* The newest that makes sense. */
+static bool load_check(struct walk *w, const struct check_found *checks, int count)
+{
+    struct journal *j = w->j;
+    for (int i = 0; i < count; i++) {
+        if (checkpoint_load(j, &checks[i].bytes, &w->is_closed)) {
+            adopt_headless(j);
+            return true;
+        }
+        log_write(WEIR_ERROR, NULL, "journal %s: check-%c makes no sense", j->path,
+                  'a' + checks[i].which);
+        j->checks[checks[i].which].start = 0;
+        forget(j);
+        w->is_closed = false;
+    }
+    return false;
+}
+
+static int write_headers(struct journal *j)
+{
+    int result = 0;
+    for (uint32_t i = 0; i < j->segment_count && result == 0; i++) {
+        struct segment *g = j->segments[i];
+        if (!g->is_headless || !g->slot)
+            continue;
+        result = segment_header_write(j, g);
+        if (result == 0)
+            result = j->disk->sync(j->disk, g->slot->fd);
+    }
+    return result;
 }
 
 static int finish(struct walk *w, uint64_t start)
 {
     struct journal *j = w->j;
     int result = j->is_reader ? 0 : rewrite_last(w);
+    if (result == 0 && !j->is_reader)
+        result = write_headers(j);
     if (result == 0)
         result = erase_orphans(w, start);
     if (result == 0 && !j->is_reader && !w->is_closed)
@@ -617,14 +704,14 @@ static int finish(struct walk *w, uint64_t start)
     bool is_check_wanted = w->replayed > REPLAY_MAX || j->health.damaged_bytes || j->is_full_scan;
     if (!j->is_reader && is_check_wanted)
         (void)checkpoint_write(j, false);
-    j->is_full_scan = false;
+    j->is_full_scan = j->is_lossy = false;
     return 0;
 }
 
 int recover_run(struct journal *j, struct error *e)
 {
     struct walk w = {.j = j, .e = e};
-    struct buf newest = {0};
+    struct check_found checks[2] = {{{0}, 0}, {{0}, 0}};
     int result = j->disk->list(j->disk, j->path, add_slot, &w);
     if (result < 0)
         return error_sys(e, -result, "journal %s: read the directory", j->path);
@@ -634,21 +721,22 @@ int recover_run(struct journal *j, struct error *e)
         free_found(&w);
         return -1;
     }
-    bool has_check = checkpoint_read(j, &newest) == 1;
-    register_segments(&w, has_check);
-    journal_lock(j);
-    if (has_check && !checkpoint_load(j, &newest, &w.is_closed)) {
-        forget(j);
-        has_check = w.is_closed = false;
+    int count = checkpoint_read(j, checks, e);
+    if (count < 0) {
+        free_checks(checks);
+        free_found(&w);
+        return -1;
     }
-    find_start(&w, has_check);
+    register_segments(&w, count > 0);
+    journal_lock(j);
+    find_start(&w, load_check(&w, checks, count));
     uint64_t start = w.at ? w.at->number : 0;
     if (w.at)
         w.at->is_sealed = false;
     result = walk_all(&w);
     result = result < 0 ? error_sys(e, -result, "journal %s: read", j->path) : finish(&w, start);
     journal_unlock(j);
-    buf_fini(&newest);
+    free_checks(checks);
     mem_free(w.found);
     mem_free(w.unproven);
     return result;

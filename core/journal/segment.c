@@ -197,17 +197,28 @@ void segment_seal(struct journal *j, struct segment *g)
     journal_unlock(j);
 }
 
+/* Only what neither of the two checkpoints needs: if the newer one and the log behind it are damaged,
+ * the older one still finds all that it tells of. */
 void segment_recycle(struct journal *j)
 {
-    uint64_t start = 0;
-    for (int i = 0; i < 2; i++)
-        if (j->checks[i].start && (!start || j->checks[i].start < start))
-            start = j->checks[i].start;
+    uint64_t start = 0, oldest = 0;
+    for (int i = 0; i < 2; i++) {
+        const struct check_slot *c = &j->checks[i];
+        if (c->start && (!start || c->start < start))
+            start = c->start;
+        if (c->start && (!oldest || c->number < oldest))
+            oldest = c->number;
+    }
     journal_lock(j);
     for (uint32_t i = j->segment_count; i-- > 0;) {
         struct segment *g = j->segments[i];
         bool is_needed = g->live || g->pins || !g->is_sealed || g->is_picked || g == j->active;
-        if (!is_needed && (g->kind == SEGMENT_COLD || g->number < start))
+        if (is_needed)
+            g->dead_check = 0;
+        else if (!g->dead_check)
+            g->dead_check = j->check_number;
+        bool is_free = g->dead_check && g->dead_check <= oldest;
+        if (is_free && (g->kind == SEGMENT_COLD || g->number < start))
             segment_remove(j, g);
     }
     journal_unlock(j);
