@@ -626,28 +626,35 @@ static bool is_slot_of(struct journal *j, const struct slot *slot, const struct 
     return is_it;
 }
 
+static struct slot *take_slot_of(struct journal *j, const struct segment *g)
+{
+    struct slot **at = &j->slots;
+    while (*at && !is_slot_of(j, *at, g))
+        at = &(*at)->next;
+    struct slot *slot = *at;
+    if (!slot)
+        return NULL;
+    *at = slot->next;
+    slot->next = NULL;
+    slot->is_blank = false;
+    j->slot_count--;
+    return slot;
+}
+
 /* Segments that the checkpoint knows and whose slot has lost both copies of its header. */
 static void adopt_headless(struct journal *j)
 {
     for (uint32_t i = 0; i < j->segment_count; i++) {
         struct segment *g = j->segments[i];
-        for (struct slot **at = &j->slots; *at && !g->slot && g->nonce;) {
-            struct slot *slot = *at;
-            if (!is_slot_of(j, slot, g)) {
-                at = &slot->next;
-                continue;
-            }
-            *at = slot->next;
-            slot->next = NULL;
-            slot->is_blank = false;
-            j->slot_count--;
-            g->slot = slot;
-            g->is_headless = true;
+        if (g->slot || !g->nonce)
+            continue;
+        g->slot = take_slot_of(j, g);
+        g->is_headless = g->slot != NULL;
+        if (g->slot)
             log_write(WEIR_WARN, NULL,
                       "journal %s: slot %u: both headers are damaged; it is segment %llu by its "
                       "records",
-                      j->path, slot->index, (unsigned long long)g->number);
-        }
+                      j->path, g->slot->index, (unsigned long long)g->number);
     }
 }
 
