@@ -241,6 +241,81 @@ static void row(const char *what, double bare, double ours)
     (void)fflush(stdout);
 }
 
+/* ---- a sink that is down ---- */
+
+enum { BACKLOG = 10000000, BACKLOG_UNIT = 10000, BACKLOG_BYTES = 32 };
+
+static double resident_bytes(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f || fscanf(f, "%*u %lu", &pages) != 1) /* NOLINT(cert-err34-c) */
+        exit(1);
+    (void)fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static double disk_bytes(void)
+{
+    struct journal_health h;
+    journal_health(journal, &h);
+    return (double)h.bytes_used;
+}
+
+static double open_seconds(const char *path)
+{
+    struct error e = {0};
+    struct journal_options o = {.path = path, .bytes_max = 64ULL << 30};
+    double start = now();
+    journal = journal_open(&o, &e);
+    if (!journal) {
+        (void)fprintf(stderr, "%s\n", e.text);
+        exit(1);
+    }
+    stream = stream_open(journal, "down", 0, &e);
+    return now() - start;
+}
+
+static void remove_checkpoint(const char *path, const char *name)
+{
+    char *file = mem_format("%s/%s", path, name);
+    if (unlink(file) != 0)
+        perror(file);
+    mem_free(file);
+}
+
+/* Ten million live messages: what they cost in memory, an open by the checkpoint, and one that has none
+ * and reads the whole log, both from a warm cache. */
+static void run_backlog(const char *path)
+{
+    (void)open_seconds(path);
+    double before = resident_bytes();
+    for (int i = 0; i < BACKLOG / BACKLOG_UNIT; i++) {
+        struct journal_unit *u = journal_begin(journal);
+        struct iovec part = {message, BACKLOG_BYTES};
+        for (int n = 0; n < BACKLOG_UNIT; n++)
+            unit_put(u, &stream, 1, &part, 1);
+        check(journal_submit_wait(u));
+    }
+    double each = (resident_bytes() - before) / BACKLOG;
+    journal_close(journal);
+    double with = open_seconds(path);
+    double bytes = disk_bytes();
+    if (stream_live(stream) != BACKLOG)
+        exit(1);
+    journal_close(journal);
+    remove_checkpoint(path, "check-a");
+    remove_checkpoint(path, "check-b");
+    double without = open_seconds(path);
+    if (stream_live(stream) != BACKLOG)
+        exit(1);
+    journal_close(journal);
+    (void)printf("backlog of %d: memory %.2f bytes each\n", BACKLOG, each > 0 ? each : 0);
+    (void)printf("backlog of %d: open with a checkpoint %.1f ms\n", BACKLOG, with * 1e3);
+    (void)printf("backlog of %d: recovery without one %.2f GB/s, %.0f ms\n", BACKLOG,
+                 bytes / without / 1e9, without * 1e3);
+}
+
 static void warm(void)
 {
     double usual = seconds;
@@ -281,6 +356,9 @@ int main(int argc, char **argv)
     open_at(path);
     journal_close(journal);
     bare_close(&b);
+    mem_free(path);
+    path = mem_format("%s/backlog", argv[1]);
+    run_backlog(path);
     mem_free(path);
     return 0;
 }
