@@ -64,6 +64,7 @@ struct plan_stage {
     void *state;           /* component->state_size bytes, options filled in */
     struct places *places; /* of the state */
     struct plan_delivery delivery;
+    const char *key;    /* source: path of what orders its events, or NULL */
     const char *result; /* source: "process_user": what respond: result answers with */
     size_t input_count;
     struct plan_edge *inputs;

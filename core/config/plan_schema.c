@@ -34,8 +34,16 @@ static bool is_own(const void *user, const char *name)
     enum role role = *(const enum role *)user;
     for (const char *const *key = plan_core_keys; *key; key++)
         if (strcmp(*key, name) == 0 && plan_key_fits(role, name))
-            return false;
+            return strcmp(name, "key") == 0; /* a plugin's own goes before */
     return true;
+}
+
+static bool has_row(const weir_option *rows, const char *name)
+{
+    for (; rows->name; rows++)
+        if (strcmp(rows->name, name) == 0)
+            return true;
+    return false;
 }
 
 static void add_keys(const weir_component *c, enum role role, struct buf *out)
@@ -48,6 +56,9 @@ static void add_keys(const weir_component *c, enum role role, struct buf *out)
     if (role == ROLE_SOURCE) {
         buf_add_text(out, ",\"result\":{\"type\":\"string\",\"description\":"
                           "\"the transform whose answer is the source's result\"}");
+        if (!has_row(rows, "key"))
+            buf_add_text(out, ",\"key\":{\"type\":\"string\",\"description\":"
+                              "\"path of what orders events, such as user.id or @attribute\"}");
     } else {
         buf_add_text(out, "," INPUTS);
         option_schema_properties(plan_delivery_options, &core, true, out);

@@ -107,6 +107,7 @@ static void refuse_key(struct plan_work *w, const struct plan_stage *s, const st
     const char *help = s->role == ROLE_TRANSFORM ? "a transform passes events on as they come"
                        : strcmp(key->text, "inputs") == 0 ? "other stages name this one in theirs"
                        : strcmp(key->text, "result") == 0 ? "a source names its result"
+                       : strcmp(key->text, "key") == 0    ? "sources give events their keys"
                                                           : "transforms and sinks have it";
     diag_add(w->d, DIAG_ERROR, key, help, "a %s has no %s", plan_role_names[s->role], key->text);
 }
@@ -220,6 +221,29 @@ static void read_result(struct plan_work *w, struct plan_stage *s)
                  node_show(w->d, n));
 }
 
+/* What h->get() takes: a.b of a JSON body, or @name. */
+static bool is_path(const char *text)
+{
+    const char *at = *text == '@' ? text + 1 : text;
+    return *at && *at != '.' && at[strlen(at) - 1] != '.' && !strstr(at, "..") &&
+           (*text != '@' || !strchr(at, '@'));
+}
+
+static void read_key(struct plan_work *w, struct plan_stage *s)
+{
+    struct node *n = has_option(s, "key") ? NULL : node_get(s->node, "key");
+    if (!n || s->role != ROLE_SOURCE)
+        return;
+    if (n->kind != NODE_SCALAR)
+        diag_add(w->d, DIAG_ERROR, n, "write it as user.id, or as @name for an attribute",
+                 "expected a path, found %s", node_show(w->d, n));
+    else if (node_is_name(w->d, n) && !is_path(n->text))
+        diag_add(w->d, DIAG_ERROR, n, "write it as user.id, or as @name for an attribute",
+                 "\"%s\" is no path", n->text);
+    else
+        s->key = n->text;
+}
+
 /* ---- its ports ---- */
 
 static void add_port(struct plan_work *w, struct plan_stage *s, const char **ports,
@@ -290,6 +314,7 @@ static void read_stage(struct plan_work *w, enum role role, struct node *name, s
     find_component(w, s);
     plan_stage_fill(w, s);
     read_result(w, s);
+    read_key(w, s);
     if (s->component)
         name_ports(w, s);
 }

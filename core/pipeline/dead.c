@@ -152,7 +152,11 @@ static void letter_kept(void *arg, weir_status s)
         if (e->sequence == NO_SEQUENCE)
             atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
         slot_fail(e->slot, e->error, in->stage->name, l->why, true);
+        if (e->line)
+            order_end(in, e);
         block_unref(e->ev->block);
+        if (in->released.count)
+            inlet_wake(in);
     }
     mem_free(l->why);
     mem_free(l);
@@ -176,6 +180,8 @@ static void pass_failed(struct inlet *in, struct entry *e, const char *why)
     trace_add(w, in->stage, e->ev, TRACE_FAILED, why);
     park_end(e->ev);
     route_failed(in->stage, w, copy);
+    if (e->line)
+        order_end(in, e);
     block_unref(e->ev->block);
     block_unref(b);
     mem_free(l.why);

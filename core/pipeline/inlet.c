@@ -134,6 +134,8 @@ void inlet_abandon(struct inlet *in)
     (void)pthread_mutex_unlock(&in->lock);
     drop_ring(in, &in->arrivals);
     drop_ring(in, &in->ready);
+    drop_ring(in, &in->released);
+    order_abandon(in);
     inlet_retry_fini(in);
     for (struct flight *f = in->active; f; f = f->next) {
         f->is_abandoned = true;
@@ -160,6 +162,8 @@ void inlet_free(struct inlet *in)
     mem_free(in->redo);
     ring_fini(&in->arrivals);
     ring_fini(&in->ready);
+    ring_fini(&in->released);
+    order_fini(in);
     mem_free(in->retries);
     while (in->active)
         inlet_flight_free(in->active);
@@ -238,6 +242,8 @@ void inlet_entry_end(struct inlet *in, struct entry *e, uint32_t flag)
     if (e->sequence == NO_SEQUENCE)
         atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
     slot_release(e->slot, flag);
+    if (e->line)
+        order_end(in, e);
     block_unref(e->ev->block);
 }
 

@@ -15,6 +15,7 @@ static struct flight *flight_new(struct inlet *in)
     struct entry *entries = f->entries;
     size_t cap = f->cap;
     *f = (struct flight){.inlet = in, .entries = entries, .cap = cap};
+    f->serial = ++in->flight_serial;
     f->begun_ns = clock_mono(in->stage->pipeline->clock);
     f->next = in->active;
     f->link = &in->active;
@@ -198,8 +199,11 @@ static void send_direct(struct inlet *in, struct batch *take)
 static bool fits(const struct inlet *in, const struct batch *b)
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < b->pub.count; i++)
+    for (size_t i = 0; i < b->pub.count; i++) {
         bytes += b->events[i]->pub.body->len;
+        if (b->events[i]->pub.key.len) /* it may have to stand in line */
+            return false;
+    }
     return b->pub.count == 1 ||
            (b->pub.count <= (size_t)in->batch->max_events && bytes <= in->batch->max_bytes.bytes);
 }
@@ -222,25 +226,49 @@ bool inlet_deliver_direct(struct inlet *in, struct worker *w, struct batch *take
     return true;
 }
 
+/* Where the next event comes from; NULL: there is none, or its key's line is too long. */
+static struct ring *next_ring(struct inlet *in)
+{
+    if (in->released.count)
+        return &in->released;
+    if (!in->ready.count ||
+        (in->ready.items[in->ready.head].ev->pub.key.len && !order_has_room(in)))
+        return NULL;
+    return &in->ready;
+}
+
+static void add_entry(struct flight *f, struct entry *e)
+{
+    if (!e->first_ns)
+        e->first_ns = worker_now(f->inlet->worker);
+    f->entries[f->batch->pub.count] = *e;
+    batch_add(f->batch, e->ev);
+}
+
 static void fill_flight(struct flight *f, size_t n)
 {
     struct inlet *in = f->inlet;
-    struct batch *b = f->batch;
-    uint64_t bytes = 0;
+    const struct batch *b = f->batch;
+    uint64_t bytes = 0, bytes_max = in->batch->max_bytes.bytes;
+    struct ring *from;
     flight_entries(f, n);
-    while (b->pub.count < n && in->ready.count) {
-        const struct entry *next = &in->ready.items[in->ready.head];
-        bytes += next->ev->pub.body->len;
-        if (b->pub.count && bytes > in->batch->max_bytes.bytes)
+    while (b->pub.count < n && (from = next_ring(in))) {
+        size_t len = from->items[from->head].ev->pub.body->len;
+        if (b->pub.count && bytes + len > bytes_max)
             break;
-        struct entry e = ring_pop(&in->ready);
+        struct entry e = ring_pop(from);
         inlet_ring_account(in, &e, -1);
         if (e.sequence == NO_SEQUENCE)
             atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
-        if (!e.first_ns)
-            e.first_ns = worker_now(in->worker);
-        f->entries[b->pub.count] = e;
-        batch_add(b, e.ev);
+        if (e.ev->pub.key.len && !order_take(in, f->serial, &e))
+            continue;
+        bytes += len;
+        add_entry(f, &e);
+        for (struct line *l = e.line; l && b->pub.count < n && bytes < bytes_max &&
+                                      order_next(in, l, bytes_max - bytes, &e);) {
+            bytes += e.ev->pub.body->len;
+            add_entry(f, &e);
+        }
     }
     in->rate_tokens -= (double)b->pub.count;
 }
@@ -248,7 +276,8 @@ static void fill_flight(struct flight *f, size_t n)
 /* max_wait: a batch that is not full waits for more, but no longer than that. */
 static bool waits_for_more(struct inlet *in)
 {
-    if (!in->batch->max_wait.ns || in->ready.count >= (size_t)in->batch->max_events ||
+    if (!in->batch->max_wait.ns ||
+        in->ready.count + in->released.count >= (size_t)in->batch->max_events ||
         atomic_load(&in->stage->pipeline->is_draining))
         return false;
     if (loop_timer_is_set(&in->batch_timer))
@@ -289,9 +318,9 @@ void inlet_deliver(struct inlet *in)
            (inlet_has_retry_room(in) || inlet_is_probing(in))) {
         if (!in->ready.count)
             inlet_read_backlog(in);
-        if (!in->ready.count && inlet_is_probing(in))
+        if (!next_ring(in) && inlet_is_probing(in))
             inlet_retry_first(in);
-        if (!in->ready.count)
+        if (!next_ring(in))
             break;
         if (in->stage->role == ROLE_TRANSFORM) {
             run_transform(in, (size_t)in->batch->max_events);
@@ -310,7 +339,10 @@ void inlet_deliver(struct inlet *in)
         f->batch = batch_with_block(in->worker, block_new(in->worker));
         block_unref(f->batch->block);
         fill_flight(f, n);
-        flight_send(f, true);
+        if (f->batch->pub.count)
+            flight_send(f, true);
+        else
+            inlet_flight_free(f); /* all stand in line */
     }
     in->is_delivering = false;
     inlet_ack_flush(in);

@@ -13,7 +13,7 @@ enum {
 };
 
 /* What is on disk need not be in memory as well: a stage that is down may not take it from the others. */
-static uint64_t memory_share(const struct inlet *in)
+uint64_t inlet_memory_share(const struct inlet *in)
 {
     uint64_t share = in->stage->pipeline->budget.limit_bytes / BUDGET_SHARE;
     return share < RING_BYTES_MAX ? share : RING_BYTES_MAX;
@@ -24,7 +24,7 @@ bool inlet_has_retry_room(const struct inlet *in)
 {
     uint64_t limit = (uint64_t)in->buffer->max_events;
     limit = !limit || limit / 2 > RETRIES_MAX ? RETRIES_MAX : limit / 2 + 1;
-    return in->retry_count < limit && in->retry_bytes < memory_share(in);
+    return in->retry_count < limit && in->retry_bytes < inlet_memory_share(in);
 }
 
 uint64_t inlet_ring_limit(const struct inlet *in)
@@ -39,8 +39,8 @@ bool inlet_has_ring_room(const struct inlet *in, size_t n)
                      atomic_load_explicit(&in->retry_waiting, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&in->ring_bytes, memory_order_relaxed);
     uint64_t bytes_limit = in->buffer->max_bytes.bytes;
-    if (in->is_durable && bytes_limit > memory_share(in))
-        bytes_limit = memory_share(in);
+    if (in->is_durable && bytes_limit > inlet_memory_share(in))
+        bytes_limit = inlet_memory_share(in);
     return count + n <= inlet_ring_limit(in) && bytes < bytes_limit;
 }
 

@@ -6,12 +6,13 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/slot.h"
 
-struct entry {         /* one event that waits or is under way */
-    struct event *ev;  /* with a reference to its block */
-    struct slot *slot; /* a branch, or NULL */
-    uint64_t sequence; /* in the stream; NO_SEQUENCE: memory alone */
-    uint32_t attempts;
+struct entry {                /* one event that waits or is under way */
+    struct event *ev;         /* with a reference to its block */
+    struct slot *slot;        /* a branch, or NULL */
+    uint64_t sequence;        /* in the stream; NO_SEQUENCE: memory alone */
     int64_t first_ns, due_ns; /* wall; monotonic */
+    struct line *line; /* of its key, while it is in front or under way; NULL: no key, or behind */
+    uint32_t attempts;
     weir_status error;
 };
 #define NO_SEQUENCE UINT64_MAX
@@ -38,9 +39,17 @@ struct flight {                  /* a batch that the stage has */
         bool is_set;
     } * marks; /* NULL: none */
     int64_t begun_ns;
+    uint64_t serial;
     weir_status status;
     char *why;
     struct loop_task task; /* done came on another thread */
+};
+
+struct order { /* inlet_order.c: keys of which an event is under way, in a table */
+    struct line **buckets, *free_lines;
+    size_t bucket_count, line_count;
+    struct held *free_held;
+    size_t held_count, held_bytes; /* events that wait behind another of their key */
 };
 
 struct watcher { /* a branch that waits for a record which is on disk only */
@@ -76,6 +85,9 @@ struct inlet {
     struct loop_task task;
 
     struct ring ready;
+    struct ring released; /* in front of their keys' lines: before `ready` */
+    struct order order;
+    uint64_t flight_serial;
     struct entry *retries; /* a heap by due_ns */
     size_t retry_count, retry_cap;
     size_t retry_bytes;
@@ -131,7 +143,22 @@ void inlet_deliver(struct inlet *in);
 /* Straight from a worker's batch to the sink, when nothing waits before it; false: it has to wait. */
 bool inlet_deliver_direct(struct inlet *in, struct worker *w, struct batch *take);
 void inlet_flight_free(struct flight *f);
+/* inlet_order.c: order among events of one key. For entries that have a line, unless said otherwise. */
+bool order_has_room(const struct inlet *in);
+/* An event with a key, of `ready` or `released`: may it go with this batch? Else it stands in line. */
+bool order_take(struct inlet *in, uint64_t flight, struct entry *e);
+/* The next one of the line, where a batch keeps its order and this one has room for it. */
+bool order_next(struct inlet *in, struct line *l, size_t bytes_max, struct entry *e);
+void order_release(struct inlet *in, const struct entry *e); /* it is due */
+void order_end(struct inlet *in, struct entry *e);           /* of what was under way */
+bool order_retry(struct inlet *in, struct entry *e); /* of the same; false: it stands in line */
+void order_give_up(struct entry *e); /* one that waits in front: its end is under way */
+void order_forget(struct inlet *in, struct entry *e); /* one that waited in front is no more */
+void order_let_go(struct inlet *in);                  /* those in line that are on disk */
+void order_abandon(struct inlet *in);
+void order_fini(struct inlet *in);
 /* inlet_limit.c */
+uint64_t inlet_memory_share(const struct inlet *in);
 uint64_t inlet_ring_limit(const struct inlet *in);
 bool inlet_has_ring_room(const struct inlet *in, size_t n);
 bool inlet_has_retry_room(const struct inlet *in);
@@ -143,6 +170,7 @@ size_t inlet_rate_room(struct inlet *in, size_t wanted); /* 0: the next batch ha
 /* inlet_retry.c */
 /* True: the event waits for another attempt. Else its branch ended, or will with a dead letter. */
 bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why);
+void inlet_retry_count(struct inlet *in); /* after a change: those that wait, for all threads */
 void inlet_retry_fini(struct inlet *in);
 void inlet_retry_let_go(struct inlet *in); /* those that are on disk */
 void inlet_on_retry(struct loop_timer *t);

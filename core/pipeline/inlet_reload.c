@@ -96,6 +96,8 @@ static void drop_stored(struct inlet *in, struct ring *r)
             ring_push(r, &e);
             continue;
         }
+        if (e.line)
+            order_forget(in, &e);
         atomic_fetch_sub_explicit(&in->ring_count, 1, memory_order_relaxed);
         atomic_fetch_sub_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
         inlet_entry_abandon(in, &e);
@@ -105,7 +107,9 @@ static void drop_stored(struct inlet *in, struct ring *r)
 void inlet_let_go(struct inlet *in)
 {
     (void)pthread_mutex_lock(&in->lock);
+    order_let_go(in);
     drop_stored(in, &in->arrivals);
+    drop_stored(in, &in->released);
     drop_stored(in, &in->ready);
     for (; in->watcher_head < in->watcher_count; in->watcher_head++)
         slot_release(in->watchers[in->watcher_head].slot, SLOT_DURABLE);

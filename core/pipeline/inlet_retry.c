@@ -20,6 +20,12 @@ static void heap_swap(struct inlet *in, size_t a, size_t b)
     in->retries[b] = e;
 }
 
+void inlet_retry_count(struct inlet *in)
+{
+    atomic_store_explicit(&in->retry_waiting, in->retry_count + in->order.held_count,
+                          memory_order_relaxed);
+}
+
 static void heap_push(struct inlet *in, const struct entry *e)
 {
     MEM_PUSH(in->retries, in->retry_count, in->retry_cap) = *e;
@@ -29,7 +35,7 @@ static void heap_push(struct inlet *in, const struct entry *e)
         heap_swap(in, i, (i - 1) / 2);
         i = (i - 1) / 2;
     }
-    atomic_store_explicit(&in->retry_waiting, in->retry_count, memory_order_relaxed);
+    inlet_retry_count(in);
 }
 
 static struct entry heap_pop(struct inlet *in)
@@ -47,7 +53,7 @@ static struct entry heap_pop(struct inlet *in)
         heap_swap(in, i, least);
         i = least;
     }
-    atomic_store_explicit(&in->retry_waiting, in->retry_count, memory_order_relaxed);
+    inlet_retry_count(in);
     return top;
 }
 
@@ -64,6 +70,13 @@ void inlet_retry_fini(struct inlet *in)
     in->retry_cap = 0;
 }
 
+static void let_go(struct inlet *in, struct entry *e)
+{
+    if (e->line)
+        order_forget(in, e);
+    inlet_entry_abandon(in, e);
+}
+
 void inlet_retry_let_go(struct inlet *in)
 {
     struct entry *kept = NULL;
@@ -73,7 +86,7 @@ void inlet_retry_let_go(struct inlet *in)
         if (in->stage->role == ROLE_TRANSFORM)
             e.slot = e.ev->slot;
         if (e.sequence != NO_SEQUENCE || (in->stage->role == ROLE_TRANSFORM && e.ev->park))
-            inlet_entry_abandon(in, &e);
+            let_go(in, &e);
         else
             MEM_PUSH(kept, count, cap) = e;
     }
@@ -97,6 +110,10 @@ void inlet_retry_first(struct inlet *in)
     struct entry e = heap_pop(in);
     if (in->stage->role == ROLE_TRANSFORM)
         e.slot = e.ev->slot;
+    if (e.line) {
+        order_release(in, &e);
+        return;
+    }
     ring_push(&in->ready, &e);
     atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
@@ -131,10 +148,14 @@ static bool retry_later(struct inlet *in, struct entry *e, weir_status s)
     if (e->due_ns < hold)
         e->due_ns = hold;
     if (in->is_abandoned || (in->is_released && e->sequence != NO_SEQUENCE)) {
+        if (e->line)
+            order_end(in, e);
         inlet_entry_abandon(in, e);
         return false;
     }
     metric_add(in->stage->m.retries, 1);
+    if (e->line && !order_retry(in, e))
+        return true;
     heap_push(in, e);
     arm(in);
     return true;
@@ -201,6 +222,8 @@ static void wait_on(struct inlet *in, struct entry *e, int64_t now)
 {
     int64_t wall = worker_now(in->worker), left = e->first_ns + in->retry->max_age.ns - wall;
     if (e->error == WEIR_E_RETRY && is_exhausted(in, e, wall)) {
+        if (e->line)
+            order_give_up(e);
         give_up_waiting(in, e);
         return;
     }
@@ -210,19 +233,25 @@ static void wait_on(struct inlet *in, struct entry *e, int64_t now)
     heap_push(in, e);
 }
 
-void inlet_retry_wait(struct inlet *in)
+static void take_failed(struct inlet *in, struct ring *r, int64_t now)
 {
-    int64_t now = clock_mono(in->stage->pipeline->clock);
-    for (size_t n = in->ready.count; n; n--) {
-        struct entry e = ring_pop(&in->ready);
+    for (size_t n = r->count; n; n--) {
+        struct entry e = ring_pop(r);
         if (!e.attempts) {
-            ring_push(&in->ready, &e);
+            ring_push(r, &e);
             continue;
         }
         atomic_fetch_sub_explicit(&in->ring_count, 1, memory_order_relaxed);
         atomic_fetch_sub_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
         wait_on(in, &e, now);
     }
+}
+
+void inlet_retry_wait(struct inlet *in)
+{
+    int64_t now = clock_mono(in->stage->pipeline->clock);
+    take_failed(in, &in->ready, now);
+    take_failed(in, &in->released, now);
     arm(in);
 }
 

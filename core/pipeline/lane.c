@@ -11,7 +11,7 @@
 #include "pipeline/trace.h"
 
 #define MS INT64_C(1000000)
-enum { OPEN_MAX = 1 << 16, TURN_EVENTS = 512 };
+enum { OPEN_MAX = 1 << 16, TURN_EVENTS = 512, KEY_BYTES_MAX = 1024 };
 
 static void on_wake(struct loop_task *t)
 {
@@ -160,6 +160,15 @@ static void give_back_claims(struct batch *out)
         }
 }
 
+static void set_key(struct lane *l, struct event *ev)
+{
+    lane_enter(l, NULL, NULL);
+    weir_str key = l->host.get(&l->host, &ev->pub, l->stage->plan->key);
+    if (key.len && key.len <= KEY_BYTES_MAX)
+        ev->pub.key = block_text(ev->block, key);
+    lane_leave(l);
+}
+
 /* A ticket for what a callback added; the events' slots are its. */
 static void birth(struct lane *l, struct batch *out)
 {
@@ -179,6 +188,8 @@ static void birth(struct lane *l, struct batch *out)
             claims_to_slot(ev);
         if (!ev->pub.time_ns)
             ev->pub.time_ns = t->begun_ns;
+        if (l->stage->plan->key && !ev->pub.key.len)
+            set_key(l, ev);
         if (is_traced)
             trace_add(w, l->stage, ev, TRACE_ACCEPTED, NULL);
     }

@@ -10,7 +10,7 @@ enum {
     OPTION_BYTES = WEIR_UPTO(weir_option, ports),
     SIZE_MAX_BYTES = 65536, /* no structure grows beyond this */
     DEPTH_MAX = 16,         /* of option tables within each other */
-    FLAGS = WEIR_BLOCKING | WEIR_PARALLEL | WEIR_KEEPS | WEIR_REPLAYS,
+    FLAGS = WEIR_BLOCKING | WEIR_PARALLEL | WEIR_KEEPS | WEIR_REPLAYS | WEIR_IN_ORDER,
 };
 
 static bool is_size(uint32_t size, uint32_t least)

@@ -133,7 +133,7 @@ static const weir_component printer = {
     .version = "1.0",
     .summary =
         "Prints events on standard output, a line each; ends the runner when nobody reads it.",
-    .flags = WEIR_BLOCKING,
+    .flags = WEIR_BLOCKING | WEIR_IN_ORDER,
     .state_size = sizeof(struct printer),
     .options = options,
     .write = printer_write,

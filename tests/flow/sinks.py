@@ -125,6 +125,22 @@ class Sinks(Case):
         r.wait_settled(delivered=4)
         r.stop()
 
+    def test_order_of_keys(self):
+        """Every third request fails; what the receiver took of a key, it took in order."""
+        answers = [503 if n % 3 == 0 else 200 for n in range(400)]
+        stub = self.stub(*answers)
+        text = self.hook(stub, ", breaker: { enabled: false }, retry: { " + QUICK + " }").replace(
+            "source: test }", "source: test, key: who }")
+        r = self.start(text)
+        for n in range(120):
+            self.post(r, {"n": n, "who": f"user-{n % 4}"})
+        r.wait_settled(delivered=120)
+        taken = [json.loads(body) for body, status in zip(stub.bodies, answers) if status == 200]
+        for who in range(4):
+            mine = [b["n"] for b in taken if b["who"] == f"user-{who}"]
+            self.assertEqual(mine, list(range(who, 120, 4)))
+        r.stop()
+
     # ---- isolation ----
 
     def test_dead_sink_stops_nobody(self):

@@ -16,7 +16,7 @@
 #include "pipeline/letters.h"
 #include "pipeline/pipeline.h"
 
-enum { EVENTS = 40000, SINKS = 4, WAIT_MS = 20000 };
+enum { EVENTS = 40000, SINKS = 4, KEYS = 64, WAIT_MS = 20000 };
 
 struct told {
     int times;
@@ -33,6 +33,8 @@ static struct {
     int got[SINKS][EVENTS];
     int got_count[SINKS];
     int tries[EVENTS];
+    int last[SINKS][KEYS];   /* 1 + the last number that a sink got of a key */
+    int disorder;            /* how often it got an earlier one after that */
     int threads;             /* of sinks of mode thread */
     int kept;                /* batches that gather has */
     _Atomic int is_released; /* hold and keep give what they have */
@@ -53,6 +55,8 @@ static inline void world_clear(void)
     memset(world.got, 0, sizeof world.got);
     memset(world.got_count, 0, sizeof world.got_count);
     memset(world.tries, 0, sizeof world.tries);
+    memset(world.last, 0, sizeof world.last);
+    world.disorder = 0;
     world.told_count = world.kept = 0;
     world.is_released = world.is_failing = world.batch_max = 0;
     (void)pthread_mutex_unlock(&world.lock);
@@ -61,7 +65,7 @@ static inline void world_clear(void)
 /* ---- feed: a source ---- */
 
 struct feed {
-    int64_t count, batch, pad, fails;
+    int64_t count, batch, pad, fails, keys;
     int when;
     bool ends;
     int64_t next;
@@ -72,6 +76,7 @@ static const weir_option feed_options[] = {
     WEIR_OPTION(struct feed, batch, .preset = "7", .help = "events in a batch"),
     WEIR_OPTION(struct feed, pad, .preset = "0", .help = "bytes more"),
     WEIR_OPTION(struct feed, fails, .preset = "0", .help = "pulls that fail first"),
+    WEIR_OPTION(struct feed, keys, .preset = "0", .max = KEYS, .help = "how many k there are"),
     WEIR_OPTION(struct feed, when, .choices = "settled|durable|result", .help = "WEIR_WHEN_*"),
     WEIR_OPTION(struct feed, ends, .help = "END after the last"),
     {0}};
@@ -94,9 +99,14 @@ static inline weir_status feed_pull(void *self, const weir_host *h, weir_batch *
             return WEIR_OK;
         }
         memset(data, ' ', 32 + (size_t)f->pad);
-        char text[32];
-        int len = snprintf(text, sizeof text, "{\"n\":%d,\"odd\":%s}", (int)(first + n),
+        char text[64];
+        int len = snprintf(text, sizeof text, "{\"n\":%d,\"odd\":%s", (int)(first + n),
                            (first + n) % 2 ? "true" : "false");
+        if (f->keys)
+            len += snprintf(text + len, sizeof text - (size_t)len, ",\"k\":%d",
+                            (int)((first + n) % f->keys));
+        text[len++] = '}';
+        ck_assert_int_le(len, 32 + (int)f->pad);
         memcpy(data, text, (size_t)len);
         weir_event *ev = h->add(h, out, p);
         (void)h->set(h, ev, "@source", weir_text("feed"));
@@ -289,7 +299,17 @@ static inline weir_status gather_tick(void *self, const weir_host *h, uint32_t i
 
 /* ---- take: a sink ---- */
 
-enum { TAKE_OK, TAKE_FAIL, TAKE_HALF, TAKE_THREAD, TAKE_SLOW, TAKE_HOLD, TAKE_SWITCH, TAKE_CONFIG };
+enum {
+    TAKE_OK,
+    TAKE_FAIL,
+    TAKE_HALF,
+    TAKE_THREAD,
+    TAKE_SLOW,
+    TAKE_HOLD,
+    TAKE_SWITCH,
+    TAKE_CONFIG,
+    TAKE_STUCK
+};
 struct take {
     int mode;
     int64_t times, id;
@@ -298,7 +318,7 @@ struct take {
     size_t count;
 };
 static const weir_option take_options[] = {
-    WEIR_OPTION(struct take, mode, .choices = "ok|fail|half|thread|slow|hold|switch|config",
+    WEIR_OPTION(struct take, mode, .choices = "ok|fail|half|thread|slow|hold|switch|config|stuck",
                 .help = "what"),
     WEIR_OPTION(struct take, times, .preset = "0", .help = "failures of each event"),
     WEIR_OPTION(struct take, id, .preset = "0", .max = SINKS - 1, .help = "where it counts"),
@@ -313,6 +333,11 @@ static inline void take_count(const struct take *t, const weir_event *ev)
         if (weir_same(ev->attrs.items[i].key, "tone"))
             ck_assert(weir_same(ev->attrs.items[i].value, t->tone));
     (void)pthread_mutex_lock(&world.lock);
+    if (ev->key.len) {
+        int *last = &world.last[t->id][atoi(ev->key.ptr) % KEYS]; /* NOLINT(cert-err34-c) */
+        world.disorder += *last > n;
+        *last = n + 1;
+    }
     world.got[t->id][n]++;
     world.got_count[t->id]++;
     (void)pthread_mutex_unlock(&world.lock);
@@ -361,6 +386,8 @@ static inline weir_status take_some(struct take *t, const weir_host *h, const we
         int n = number_of_event(b->events[i]);
         if (t->mode == TAKE_FAIL && try_of(n) <= t->times)
             h->mark(h, b, i, WEIR_E_RETRY, "busy");
+        else if (t->mode == TAKE_STUCK && n % 10 == 0 && !world.is_released && try_of(n))
+            h->mark(h, b, i, WEIR_E_RETRY, "stuck");
         else if (t->mode == TAKE_HALF && n % 2)
             h->mark(h, b, i, WEIR_E_REJECT, "odd");
         else
@@ -373,7 +400,7 @@ static inline weir_status take_write(void *self, const weir_host *h, const weir_
 {
     struct take *t = self;
     const struct timespec slow = {0, 500000};
-    if (t->mode == TAKE_FAIL || t->mode == TAKE_HALF)
+    if (t->mode == TAKE_FAIL || t->mode == TAKE_HALF || t->mode == TAKE_STUCK)
         return take_some(t, h, b);
     if (t->mode == TAKE_SWITCH && world.is_failing)
         return h->fail(h, WEIR_E_RETRY, 0, "off");
@@ -452,13 +479,14 @@ static const weir_component rig_transforms[] = {EDIT("edit", 0),
                                                 GATHER("gather", 0),
                                                 GATHER("gather_blocking", WEIR_BLOCKING)};
 static const weir_component rig_sinks[] = {TAKE("take", 0), TAKE("take_keeps", WEIR_KEEPS),
-                                           TAKE("take_blocking", WEIR_BLOCKING)};
+                                           TAKE("take_blocking", WEIR_BLOCKING),
+                                           TAKE("take_in_order", WEIR_IN_ORDER)};
 
 static inline const weir_component *rig_find(void *user, const char *name, enum role role,
                                              struct error *e)
 {
     static const weir_component *const all[] = {rig_sources, rig_transforms, rig_sinks};
-    static const size_t counts[] = {3, 4, 3};
+    static const size_t counts[] = {3, 4, 4};
     for (size_t i = 0; i < counts[role]; i++)
         if (strcmp(all[role][i].name, name) == 0)
             return &all[role][i];
