@@ -9,7 +9,8 @@
  *            A type, flag or choice that a host does not know is refused by name, never ignored.
  * Settling   Every event given to you is accounted for: passed on, marked, kept or returned for.
  *            What is kept lives until done() or bind(); what is left at stop goes back as RETRY. */
-/* clang-format off: laid out by hand */
+/* Laid out by hand. */
+/* clang-format off */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
