@@ -14,8 +14,8 @@ const char *const plan_sections[] = {"sources", "transforms", "sinks", NULL};
 const char *const plan_role_names[] = {"source", "transform", "sink", "service"};
 const char *const plan_core_keys[] = {"plugin",      "inputs",      "buffer",  "batch",
                                       "retry",       "concurrency", "rate",    "result",
-                                      "dead_letter", "on_failure",  "breaker", "key",
-                                      NULL};
+                                      "dead_letter", "on_failure",  "breaker", "fallback",
+                                      "key",         NULL};
 
 /* A source only has its result; a buffer is what a sink reads from, and it has the breaker. */
 bool plan_key_fits(enum role role, const char *key)
@@ -24,7 +24,7 @@ bool plan_key_fits(enum role role, const char *key)
         return true;
     if (strcmp(key, "result") == 0 || strcmp(key, "key") == 0)
         return role == ROLE_SOURCE;
-    if (strcmp(key, "buffer") == 0 || strcmp(key, "breaker") == 0)
+    if (strcmp(key, "buffer") == 0 || strcmp(key, "breaker") == 0 || strcmp(key, "fallback") == 0)
         return role == ROLE_SINK;
     return role != ROLE_SOURCE;
 }

@@ -37,6 +37,7 @@ struct plan_delivery { /* the blocks that the core gives every transform and sin
     double rate;             /* events per second; 0: no limit */
     const char *dead_letter; /* name of the stream; preset "dead-letters" */
     int on_failure;          /* dead_letter|block|drop */
+    const char *fallback;    /* sink: the sink that gets what would be a dead letter, or NULL */
 };
 
 struct plan_stage;

@@ -121,9 +121,52 @@ static void read_input(struct plan_work *w, struct plan_stage *s, struct node *n
     s->inputs[s->input_count++] = e;
 }
 
+static bool is_fallback(const struct plan_work *w, const struct plan_stage *s)
+{
+    for (size_t i = 0; i < w->plan->stage_count; i++) {
+        const char *name = w->plan->stages[i]->delivery.fallback;
+        if (s->role == ROLE_SINK && name && strcmp(name, s->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* `fallback: other` is the same as the other's `inputs: [this.failed]`. */
+static void read_fallback(struct plan_work *w, struct plan_stage *s)
+{
+    const char *name = s->delivery.fallback;
+    if (!name)
+        return;
+    struct plan_edge e = {.from = s, .to = plan_find(w->plan, name), .port = PLAN_PORT_FAILED};
+    e.node = places_find(s->places, &s->delivery.fallback);
+    if (!e.to || e.to->role != ROLE_SINK || e.to == s) {
+        diag_add(w->d, DIAG_ERROR, e.node, "name another sink",
+                 e.to == s ? "%s cannot be its own fallback"
+                 : e.to    ? "%s is no sink"
+                           : "no stage is named \"%s\"",
+                 name);
+        return;
+    }
+    if (s->delivery.on_failure != FAILURE_DEAD_LETTER) {
+        diag_add(w->d, DIAG_ERROR, e.node, "leave on_failure out",
+                 "a fallback gets what would be a dead letter, and %s makes none", s->name);
+        return;
+    }
+    for (size_t i = 0; i < e.to->input_count; i++)
+        if (e.to->inputs[i].from == s && e.to->inputs[i].port == PLAN_PORT_FAILED)
+            return;
+    struct plan_edge *inputs = arena_take(&w->d->arena, (e.to->input_count + 1) * sizeof *inputs);
+    if (e.to->input_count)
+        memcpy(inputs, e.to->inputs, e.to->input_count * sizeof *inputs);
+    inputs[e.to->input_count++] = e;
+    e.to->inputs = inputs;
+}
+
 static void read_inputs(struct plan_work *w, struct plan_stage *s)
 {
     struct node *n = node_get(s->node, "inputs");
+    if (!n && is_fallback(w, s))
+        return;
     bool is_list = n && n->kind == NODE_LIST;
     if (!n || n->kind == NODE_NULL || (is_list && !n->count)) {
         diag_add(w->d, DIAG_ERROR, n ? node_label(n) : s->name_node,
@@ -159,6 +202,8 @@ void plan_inputs_read_all(struct plan_work *w)
         else
             read_inputs(w, s);
     }
+    for (size_t i = 0; i < w->plan->stage_count; i++)
+        read_fallback(w, w->plan->stages[i]);
 }
 
 /* ---- what nobody reads ---- */

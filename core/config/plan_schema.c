@@ -64,7 +64,8 @@ static void add_keys(const weir_component *c, enum role role, struct buf *out)
         option_schema_properties(plan_delivery_options, &core, true, out);
     }
     buf_add_char(out, '}');
-    option_schema_required(rows, role == ROLE_SOURCE ? "plugin" : "inputs", out);
+    /* A sink that is only a fallback reads nothing. */
+    option_schema_required(rows, role == ROLE_TRANSFORM ? "inputs" : "plugin", out);
     buf_add_text(out, ",\"additionalProperties\":false");
 }
 

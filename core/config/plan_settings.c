@@ -118,6 +118,8 @@ const weir_option plan_delivery_options[] = {
                 .help = "stream that keeps what could not be delivered"),
     WEIR_OPTION(struct plan_delivery, on_failure, .choices = "dead_letter|block|drop",
                 .preset = "dead_letter", .help = "what happens to an event that is given up"),
+    WEIR_OPTION(struct plan_delivery, fallback,
+                .help = "another sink that gets what would go to the dead letters"),
     {0}};
 
 static bool is_endpoint(const char *text, int *kind)

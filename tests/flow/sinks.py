@@ -125,6 +125,21 @@ class Sinks(Case):
         r.wait_settled(delivered=4)
         r.stop()
 
+    def test_fallback(self):
+        """What a sink refuses goes to the other, with the reason, and to no queue."""
+        stub, out = self.stub(400), self.path("rest.ndjson")
+        r = self.start(self.hook(stub, ", fallback: rest") + f"  rest: {{ plugin: file, path: {out} }}\n")
+        self.post(r, {"n": 1})
+        self.assertEqual(self.wait_lines(out, 1), [{"n": 1}])
+        r.wait_settled(delivered=1, dead_lettered=0)
+        r.stop()
+        text = self.hook(stub, ", fallback: rest")
+        for rest, expected in ((f"rest: {{ plugin: file, inputs: [api], path: {out}, fallback: hook }}", "ring"),
+                               ("rust: { plugin: \"null\", inputs: [api] }", "no stage is named")):
+            bad = weir("validate", self.write("bad.yaml", text + "  " + rest + "\n"))
+            self.assertEqual(bad.returncode, 78, bad)
+            self.assertIn(expected, bad.stderr + bad.stdout)
+
     def test_order_of_keys(self):
         """Every third request fails; what the receiver took of a key, it took in order."""
         answers = [503 if n % 3 == 0 else 200 for n in range(400)]
