@@ -149,16 +149,22 @@ void inlet_abandon(struct inlet *in)
         slot_release(in->watchers[in->watcher_head].slot, SLOT_DURABLE);
 }
 
-void inlet_free(struct inlet *in)
+void inlet_end(struct inlet *in)
 {
-    if (!in || --in->users)
-        return;
+    in->is_started = false;
     loop_timer_cancel(in->worker->loop, &in->retry_timer);
     loop_timer_cancel(in->worker->loop, &in->batch_timer);
     loop_timer_cancel(in->worker->loop, &in->rate_timer);
     loop_timer_cancel(in->worker->loop, &in->redo_timer);
     loop_timer_cancel(in->worker->loop, &in->read_timer);
     loop_timer_cancel(in->worker->loop, &in->pause_timer);
+}
+
+void inlet_free(struct inlet *in)
+{
+    if (!in || --in->users)
+        return;
+    inlet_end(in);
     mem_free(in->redo);
     ring_fini(&in->arrivals);
     ring_fini(&in->ready);

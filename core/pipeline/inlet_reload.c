@@ -46,10 +46,14 @@ static void move_timers(struct inlet *in, struct loop *to)
     move_timer(in, &in->redo_timer, to);
 }
 
-/* A new instance is tried at once, whatever became of the old one. What the journal's thread reads changes under the lock that it takes; all else waits in the pause. */
+/* A new instance is tried at once, whatever became of the old one. The thread of one that stays may be
+ * inside of a callback, so that its loop is left alone. What the journal's thread reads changes under
+ * the lock that it takes; all else waits in the pause. */
 void inlet_adopt(struct inlet *in, struct stage *s, struct lane *l)
 {
-    loop_timer_cancel(in->worker->loop, &in->pause_timer);
+    bool is_new = s != in->stage;
+    if (is_new)
+        loop_timer_cancel(in->worker->loop, &in->pause_timer);
     if (l->worker != in->worker) {
         inlet_ack_flush(in); /* into the unit of the worker that it leaves */
         move_timers(in, l->worker->loop);
@@ -61,9 +65,11 @@ void inlet_adopt(struct inlet *in, struct stage *s, struct lane *l)
     in->buffer = s->plan->delivery.buffer.item;
     in->batch = s->plan->delivery.batch.item;
     in->retry = s->plan->delivery.retry.item;
+    in->breaker.plan = s->plan->delivery.breaker.item;
     in->flights_max = inlet_flights(s);
     (void)pthread_mutex_unlock(&in->lock);
-    inlet_pause_over(in);
+    if (is_new)
+        inlet_pause_over(in);
 }
 
 void inlet_hold(struct inlet *in, bool is_held)

@@ -129,45 +129,67 @@ static bool changes_thread(const struct change *c)
     return c->before->thread || is_blocking;
 }
 
-static void hold_stage(struct pipeline *p, const struct change *c, bool with_sources, bool is_held)
+static void hold_source(struct pipeline *p, struct stage *s, bool is_held)
 {
-    struct stage *s = c->before;
-    if (s->inlet) {
-        if (!changes_thread(c))
-            return;
-        inlet_hold(s->inlet, is_held);
-        if (!is_held)
-            inlet_wake(s->inlet);
-    } else if (with_sources && is_exclusive(p, s)) {
-        for (size_t i = 0; i < s->lane_count; i++)
-            atomic_store(&s->lanes[i]->is_held, is_held);
-    }
+    if (s->role != ROLE_SOURCE || !is_exclusive(p, s))
+        return;
+    for (size_t i = 0; i < s->lane_count; i++)
+        atomic_store(&s->lanes[i]->is_held, is_held);
     if (s->thread)
         atomic_store(&s->thread->is_to_park, is_held);
 }
 
-/* After a good reload the old sources stay as they are: nobody asks them any more. */
-static void hold_all(struct reloads *r, bool with_sources, bool is_held)
+static void hold_inlet(const struct change *c, bool is_held)
 {
-    for (size_t i = 0; i < r->next->plan->stage_count; i++)
-        if (r->changes[i].kind == CHANGE_INSTANCE)
-            hold_stage(r->pipeline, &r->changes[i], with_sources, is_held);
+    struct stage *s = c->before;
+    if (!s->inlet || !changes_thread(c))
+        return;
+    inlet_hold(s->inlet, is_held);
     if (!is_held)
-        pipeline_begin(r->pipeline);
+        inlet_wake(s->inlet);
+    if (s->thread)
+        atomic_store(&s->thread->is_to_park, is_held);
+}
+
+static void hold(struct reloads *r, int what, bool is_held)
+{
+    for (size_t i = 0; i < r->next->plan->stage_count; i++) {
+        const struct change *c = &r->changes[i];
+        if (c->kind == CHANGE_INSTANCE && what == HOLD_SOURCES)
+            hold_source(r->pipeline, c->before, is_held);
+        else if (c->kind == CHANGE_INSTANCE)
+            hold_inlet(c, is_held);
+    }
+}
+
+/* After a good reload the old sources stay as they are: nobody asks them any more. */
+static void let_go(struct reloads *r, bool with_sources)
+{
+    hold(r, HOLD_INLETS, false);
+    if (with_sources)
+        hold(r, HOLD_SOURCES, false);
+    pipeline_begin(r->pipeline);
+}
+
+static bool is_settled(const struct stage *s)
+{
+    for (size_t k = 0; k < s->lane_count; k++)
+        if (atomic_load(&s->lanes[k]->open))
+            return false;
+    return true;
 }
 
 static const struct stage *not_at_rest(const struct reloads *r)
 {
     for (size_t i = 0; i < r->next->plan->stage_count; i++) {
         const struct change *c = &r->changes[i];
+        const struct stage *s = c->before;
         if (c->kind != CHANGE_INSTANCE)
             continue;
-        const struct stage *s = c->before;
-        if (s->inlet && changes_thread(c) && inlet_is_flying(s->inlet))
+        if (s->role == ROLE_SOURCE && is_exclusive(r->pipeline, s) && !is_settled(s))
             return s;
-        for (size_t k = 0; is_exclusive(r->pipeline, s) && k < s->lane_count; k++)
-            if (atomic_load(&s->lanes[k]->open))
-                return s;
+        if (r->held == HOLD_INLETS && s->inlet && changes_thread(c) && inlet_is_flying(s->inlet))
+            return s;
     }
     return NULL;
 }
@@ -459,16 +481,17 @@ int reload_begin(struct pipeline *p, struct plan *take, struct service_tables *s
     r->next = next;
     r->changes = reload_diff(p, take);
     r->is_on = true;
+    r->held = HOLD_SOURCES;
     tell_changes(r);
     r->hold_until_ns = clock_mono(&clock_real) + p->plan->settings.drain.ns;
     if (is_any_change(r))
-        hold_all(r, true, true);
+        hold(r, HOLD_SOURCES, true);
     return 0;
 }
 
 static int end(struct reloads *r, int result)
 {
-    hold_all(r, result != RELOAD_DONE, false);
+    let_go(r, result != RELOAD_DONE);
     for (size_t i = 0; i < r->pipeline->worker_total; i++)
         atomic_store(&r->pipeline->workers[i]->is_to_park, false);
     mem_free(r->changes);
@@ -522,12 +545,16 @@ static int exchange(struct reloads *r, struct error *e)
 int reload_step(struct pipeline *p, struct error *e)
 {
     struct reloads *r = p->reloads;
-    if (!is_any_change(r)) {
+    if (!is_any_change(r))
         return end(r, RELOAD_DONE);
-    }
     bool is_late = clock_mono(&clock_real) >= r->hold_until_ns;
     const struct stage *waits = not_at_rest(r);
     const char *leaving = still_leaving(r);
+    if (!waits && !leaving && r->held == HOLD_SOURCES) {
+        r->held = HOLD_INLETS; /* not before: sources may wait for what their sinks deliver */
+        hold(r, HOLD_INLETS, true);
+        waits = not_at_rest(r);
+    }
     if (!waits && !leaving)
         return exchange(r, e);
     if (!is_late)

@@ -10,13 +10,10 @@
 /* Keys of the core's that say nothing to the instance: they take effect without a new one. */
 static bool is_core_key(const char *key)
 {
-    static const char *const keys[] = {"inputs",      "buffer",      "batch",
-                                       "retry",       "concurrency", "rate",
-                                       "dead_letter", "on_failure",  NULL};
-    size_t i = 0;
-    while (keys[i] && strcmp(keys[i], key) != 0)
-        i++;
-    return keys[i] != NULL;
+    const weir_option *row = plan_delivery_options;
+    while (row->name && strcmp(row->name, key) != 0)
+        row++;
+    return row->name || strcmp(key, "inputs") == 0;
 }
 
 static bool is_same_node(const struct node *a, const struct node *b);

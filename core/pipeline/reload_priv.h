@@ -12,6 +12,9 @@ struct undo { /* of a stage that stays: its place in the old graph */
     bool was_durable;
 };
 
+/* What has to come to rest, one after the other. */
+enum { HOLD_SOURCES, HOLD_INLETS };
+
 enum retire_state {
     RETIRE_LEAVING, /* tasks and commits that may still come to it are waited for */
     RETIRE_WORKING, /* it finishes what it has in hand */
@@ -62,6 +65,7 @@ struct reloads {
     struct change *changes;
     int64_t hold_until_ns;
     bool is_on;
+    int held; /* HOLD_*: how far it has come */
     /* what it would undo */
     struct undo *undo;
     size_t undo_count;

@@ -142,6 +142,8 @@ static void on_lane_stop(struct loop_task *task)
     struct retire_task *t = task->user;
     service_http_lane_stop(t->lane);
     pipeline_lane_stop(t->lane);
+    if (t->retiring->is_removed && inlet_worker(t->lane->stage->inlet) == t->lane->worker)
+        inlet_end(t->lane->stage->inlet);
     atomic_fetch_sub(&t->retiring->open, 1);
 }
 

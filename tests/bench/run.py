@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -244,6 +245,60 @@ def start_up():
     row("runner and plugins, stripped", f"{total / 2**20:.2f} MiB", "< 3 MiB", total < 3 * 2**20)
 
 
+RELOADED = """
+data_dir: data
+admin: { listen: "off" }
+workers: 1
+sources:
+  api: { plugin: http, listen: "127.0.0.1:0", routes: { POST /users: { source: user-service, type: Type%(n)d } } }
+  back: { plugin: sqs, queue: users, max_in_flight: %(many)d }
+transforms:
+  bus: { plugin: eventbridge, inputs: [api], rules: { all: { pattern: { detail-type: [Type0, Type1], source: [{ anything-but: x%(n)d }] } } } }
+  work: { plugin: lambda, inputs: [bus.all], handler: functions/process_user.so, memory_size: %(many)dMiB }
+sinks:
+  queue: { plugin: sqs, inputs: [work], queue: users, delay: %(n)dms }
+  out: { plugin: file, inputs: [back], path: out%(n)d.ndjson }
+"""
+
+
+def reloads():
+    print("\n(f) reloads of every stage under load, two a second, 16 connections")
+    steady, during, took = [], [], []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pipeline(folder, RELOADED % {"n": 0, "many": 500})
+            server = Server([WEIR, "run", path], LISTENING, folder)
+            steady.append(server.load(16, folder)["p99_us"])
+            over = threading.Event()
+            thread = threading.Thread(target=reload_on, args=(server.process, path, over))
+            thread.start()
+            during.append(server.load(16, folder)["p99_us"])
+            over.set()
+            thread.join()
+            server.stop()
+            with open(server.log, encoding="utf-8") as f:
+                log = f.read()
+            took += [int(ms) for ms in re.findall(r"reloaded in (\d+) ms", log)]
+            if "refused" in log or not took:
+                sys.exit("bench: a reload was refused:\n" + log)
+    before, after = statistics.median(steady), statistics.median(during)
+    row("p99 of requests, steady", f"{before:.0f} us")
+    row("p99 of requests, with reloads", f"{after:.0f} us", f"<= 5 x steady ({after / before:.1f} x)",
+        after <= 5 * before)
+    row("a reload, from the signal until it serves", f"{statistics.median(took):.0f} ms",
+        f"of {len(took)}, the longest {max(took)}")
+
+
+def reload_on(process, path, over):
+    n = 0
+    while not over.wait(0.5):
+        n += 1
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            f.write(RELOADED % {"n": n % 2, "many": 500 + n % 2})
+        os.rename(path + ".new", path)
+        process.send_signal(signal.SIGHUP)
+
+
 def free_port():
     import socket
     with socket.socket() as s:
@@ -270,7 +325,7 @@ def main():
     if len(CPUS) < 2:
         print("one processor only: the load generator takes from the server")
     parts = {"ingest": ingest, "throughput": throughput, "journal": journal, "match": matching,
-             "start": start_up}
+             "start": start_up, "reload": reloads}
     for name in sys.argv[1:] or parts:
         parts[name]()
     print(f"\n{'all targets met' if not missed else 'missed: ' + '; '.join(missed)}")
