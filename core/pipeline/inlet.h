@@ -51,7 +51,7 @@ bool inlet_is_flying(const struct inlet *in);    /* any thread: a batch is under
 /* The stage is not in the file any more. What is on disk stays there; the rest is delivered. */
 void inlet_release(struct inlet *in);
 void inlet_let_go(
-    struct inlet *in); /* then, on its worker: what was read from the disk is dropped */
+    struct inlet *in);            /* then, on its worker: what was read from the disk is dropped */
 void inlet_end(struct inlet *in); /* on its worker: it is quiet and stays so */
 bool inlet_is_quiet(const struct inlet *in); /* on its worker: nothing refers to it any more */
 bool inlet_is_of(const struct inlet *in, const struct stage *s); /* the latest that it serves */
