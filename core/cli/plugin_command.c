@@ -108,13 +108,13 @@ static int run(void *given, int argc, char **argv)
 
 static const struct cli_option file_options[] = {CLI_FILE_OPTIONS(struct options)};
 
-static size_t flags_of(const weir_command *k, struct cli_option *rows)
+static size_t flags_of(const weir_command *k, struct cli_option *rows, char **names)
 {
     size_t n = 0;
     for (const char *const *flag = k->flags; flag && *flag && n < FLAGS_MAX; flag++, n++) {
         const char *equals = strchr(*flag, '=');
-        rows[n] = (struct cli_option){.name = equals ? mem_copy(*flag, (size_t)(equals - *flag))
-                                                     : mem_text(*flag),
+        names[n] = equals ? mem_copy(*flag, (size_t)(equals - *flag)) : mem_text(*flag);
+        rows[n] = (struct cli_option){.name = names[n],
                                       .help = equals ? equals + 1 : "",
                                       .kind = CLI_FLAG,
                                       .offset = offsetof(struct options, given) + n * sizeof(bool)};
@@ -126,7 +126,8 @@ static int run_action(const weir_command *k, int argc, char **argv)
 {
     struct cli_option rows[FLAGS_MAX + 3] = {0};
     char *name = mem_format("%s %s", k->name, k->action);
-    size_t flags = flags_of(k, rows);
+    char *names[FLAGS_MAX];
+    size_t flags = flags_of(k, rows, names);
     memcpy(rows + flags, file_options, sizeof file_options);
     const struct cli_command command = {.name = name,
                                         .usage = "[OPTIONS] [pipeline.yaml]",
@@ -139,7 +140,7 @@ static int run_action(const weir_command *k, int argc, char **argv)
     chosen.action = k;
     int code = cli_run(&command, argc, argv);
     for (size_t i = 0; i < flags; i++)
-        mem_free((void *)(uintptr_t)rows[i].name);
+        mem_free(names[i]);
     mem_free(name);
     return code;
 }

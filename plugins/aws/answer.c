@@ -2,6 +2,7 @@
 #include "aws.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 #include <time.h>
 
@@ -25,6 +26,23 @@ int64_t answer_date(weir_pairs headers)
     if (!strptime(copy, "%a, %d %b %Y %H:%M:%S GMT", &parts))
         return 0;
     return (int64_t)timegm(&parts) * INT64_C(1000000000);
+}
+
+enum { PAUSE_MAX_MS = 3600000 };
+
+/* x-amz-retry-after is in ms, Retry-After in seconds. */
+int64_t answer_pause_ms(weir_pairs headers)
+{
+    weir_str ms = answer_header(headers, "x-amz-retry-after");
+    weir_str s = answer_header(headers, "retry-after");
+    char text[16];
+    (void)snprintf(text, sizeof text, "%.*s", (int)(ms.len ? ms.len : s.len),
+                   ms.len  ? ms.ptr
+                   : s.len ? s.ptr
+                           : "");
+    long n = strtol(text, NULL, 10);
+    int64_t asked = n <= 0 ? 0 : ms.len ? n : (int64_t)n * 1000;
+    return asked < PAUSE_MAX_MS ? asked : PAUSE_MAX_MS;
 }
 
 /* ---- XML -------------------------------------------------------------------------------------- */

@@ -110,7 +110,8 @@ struct answer {
 void answer_read(const weir_host *h, const weir_jsons *json, const weir_http_reply *reply,
                  struct answer *a);
 weir_str answer_header(weir_pairs headers, const char *name);
-int64_t answer_date(weir_pairs headers); /* of the header Date; 0: none */
+int64_t answer_date(weir_pairs headers);     /* of the header Date; 0: none */
+int64_t answer_pause_ms(weir_pairs headers); /* asked for by the other side; 0: none */
 /* The text of the first element of this name; no entity but the five of XML; false: none, too long. */
 bool answer_element(weir_str xml, const char *name, char *text, size_t size);
 

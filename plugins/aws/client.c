@@ -177,6 +177,9 @@ static weir_status judge(void *self, const weir_host *h, const weir_http_reply *
         return WEIR_OK;
     if (a.is_expired)
         aws_watch(c->table, true);
+    int64_t pause_ms = a.is_throttled ? answer_pause_ms(reply->headers) : 0;
+    if (pause_ms && WEIR_HAS(h, hold))
+        h->hold(h, (weir_duration){pause_ms * INT64_C(1000000)});
     if (a.status != WEIR_OK)
         say_why(c, reply, &a, why);
     const weir_aws_reply told = {.status = a.status,

@@ -39,10 +39,11 @@ int64_t credentials_time(weir_str text)
         return 0;
     if (*rest == '.')
         rest += 1 + strspn(rest + 1, "0123456789");
-    int hours = 0, minutes = 0;
-    if ((*rest == '+' || *rest == '-') && sscanf(rest + 1, "%2d:%2d", &hours, &minutes) != 2)
+    bool is_offset = *rest == '+' || *rest == '-';
+    if (is_offset && (strspn(rest + 1, "0123456789:") != 5 || rest[3] != ':'))
         return 0;
-    int64_t offset = (int64_t)(hours * 60 + minutes) * 60 * (*rest == '-' ? -1 : 1);
+    int64_t minutes = is_offset ? strtol(rest + 1, NULL, 10) * 60 + strtol(rest + 4, NULL, 10) : 0;
+    int64_t offset = minutes * 60 * (*rest == '-' ? -1 : 1);
     int64_t seconds = (int64_t)timegm(&parts) - offset;
     return seconds > 0 ? seconds * INT64_C(1000000000) : 0;
 }

@@ -153,8 +153,14 @@ static const char *configured(const struct seeker *k, const char *name, char *ur
     size_t n = strlen(variable);
     for (size_t i = 0; name[i] && i + 1 < sizeof key; i++, n++) {
         bool is_word = isalnum((unsigned char)name[i]);
-        variable[n] = is_word ? (char)toupper((unsigned char)name[i]) : '_';
-        key[i] = is_word ? (char)tolower((unsigned char)name[i]) : '_';
+        char big = (char)toupper((unsigned char)name[i]),
+             small = (char)tolower((unsigned char)name[i]);
+        variable[n] = '_';
+        key[i] = '_';
+        if (!is_word)
+            continue;
+        variable[n] = big;
+        key[i] = small;
     }
     if (is_set(k, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls"))
         return NULL;

@@ -23,7 +23,9 @@ static bool is_section(weir_str line, const char *section)
         return false;
     weir_str text = trimmed(line.ptr + 1, end);
     for (size_t i = 0; i < text.len && n + 1 < sizeof name; i++) {
-        char c = text.ptr[i] == '\t' ? ' ' : text.ptr[i];
+        char c = text.ptr[i];
+        if (c == '\t')
+            c = ' ';
         if (c == '"' || c == '\'' || (c == ' ' && n && name[n - 1] == ' '))
             continue;
         name[n++] = c;

@@ -5,7 +5,7 @@
 
 enum { TIMER_REFRESH };
 #define NS_PER_S  INT64_C(1000000000)
-#define EARLY_NS  (15 * 60 * NS_PER_S) /* before the end, as the SDKs do */
+#define EARLY_NS  (900 * NS_PER_S) /* before the end, as the SDKs do */
 #define FIRST_NS  NS_PER_S
 #define LATEST_NS (60 * NS_PER_S)
 
@@ -25,7 +25,7 @@ static int64_t due_in(const struct aws *a, int64_t now)
     int64_t left = a->now.expires_ns - now;
     if (!a->now.expires_ns)
         return -1;
-    return left > 2 * EARLY_NS ? left - EARLY_NS : left > 0 ? left / 2 : 0;
+    return left > INT64_C(2) * EARLY_NS ? left - EARLY_NS : left > 0 ? left / 2 : 0;
 }
 
 weir_status aws_refresh(struct aws *a, const weir_host *h, bool is_forced)

@@ -13,7 +13,7 @@
 #include "aws.h"
 
 enum { ARGUMENTS_MAX = 64, OUTPUT_MAX = 64 * 1024, SECONDS_MAX = 60, MS_PER_S = 1000 };
-extern char **environ;
+#define TIME_MAX_MS INT64_C(60000)
 
 /* Words as a shell would split them: '...', "..." and \ keep spaces; nothing else is special. */
 static bool split(char *text, char *words[ARGUMENTS_MAX + 1])
@@ -28,8 +28,11 @@ static bool split(char *text, char *words[ARGUMENTS_MAX + 1])
             return false;
         words[count++] = to;
         for (; *at && (quote || (*at != ' ' && *at != '\t')); at++) {
-            if (quote ? *at == quote : *at == '"' || *at == '\'')
-                quote = quote ? 0 : *at;
+            bool is_mark = quote ? *at == quote : *at == '"' || *at == '\'';
+            if (is_mark && quote)
+                quote = 0;
+            else if (is_mark)
+                quote = *at;
             else if (*at == '\\' && quote != '\'' && at[1])
                 *to++ = *++at;
             else
@@ -52,7 +55,7 @@ static int64_t now_ms(void)
 /* What it prints; -1: too much, or too late. */
 static ssize_t drain(int fd, char *text)
 {
-    int64_t until = now_ms() + SECONDS_MAX * MS_PER_S;
+    int64_t until = now_ms() + TIME_MAX_MS;
     size_t n = 0;
     while (n < OUTPUT_MAX) {
         struct pollfd p = {fd, POLLIN, 0};
@@ -93,8 +96,8 @@ static int start(char **words, int out, pid_t *pid)
 /* It has closed its output, or is to be ended now. False: it had to be ended. */
 static bool reap(pid_t pid, bool is_late, int *status)
 {
-    int64_t until = now_ms() + (is_late ? 0 : SECONDS_MAX * MS_PER_S);
-    const struct timespec a_while = {.tv_nsec = 5 * 1000000};
+    int64_t until = now_ms() + (is_late ? 0 : TIME_MAX_MS);
+    const struct timespec a_while = {.tv_nsec = 5000000};
     while (waitpid(pid, status, WNOHANG) == 0) {
         if (now_ms() < until) {
             (void)nanosleep(&a_while, NULL);

@@ -70,31 +70,16 @@ static int attempts_of(const struct call *c)
     return n >= 1 && n <= ATTEMPTS_MAX ? (int)n : ATTEMPTS;
 }
 
-/* x-amz-retry-after is in ms, Retry-After in seconds; they may ask for more, not for hours. */
-static int64_t asked_ms(weir_pairs headers)
-{
-    weir_str ms = answer_header(headers, "x-amz-retry-after");
-    weir_str s = answer_header(headers, "retry-after");
-    char text[16];
-    (void)snprintf(text, sizeof text, "%.*s", (int)(ms.len ? ms.len : s.len),
-                   ms.len  ? ms.ptr
-                   : s.len ? s.ptr
-                           : "");
-    long n = strtol(text, NULL, 10);
-    int64_t asked = n <= 0 ? 0 : ms.len ? n : (int64_t)n * 1000;
-    return asked < BACKOFF_MAX_MS ? asked : BACKOFF_MAX_MS;
-}
-
 static void pause_for(int attempt, weir_pairs headers)
 {
     uint32_t chance = 0;
-    int64_t bound = INT64_C(1000) << (attempt < 5 ? attempt : 5), asked = asked_ms(headers);
+    int64_t bound = INT64_C(1000) << (attempt < 5 ? attempt : 5), asked = answer_pause_ms(headers);
     int64_t ms = bound < BACKOFF_MAX_MS ? bound : BACKOFF_MAX_MS;
     if (getrandom(&chance, sizeof chance, 0) != (ssize_t)sizeof chance)
         chance = UINT32_MAX / 2;
     ms = (int64_t)(chance % (uint64_t)ms);
     if (asked > ms)
-        ms = asked;
+        ms = asked < BACKOFF_MAX_MS ? asked : BACKOFF_MAX_MS;
     const struct timespec t = {ms / 1000, (ms % 1000) * 1000000};
     (void)nanosleep(&t, NULL);
 }

@@ -168,7 +168,10 @@ struct header {
 
 static char lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c | 32) : c;
+    static const char small[] = "abcdefghijklmnopqrstuvwxyz";
+    if (c >= 'A' && c <= 'Z')
+        return small[c - 'A'];
+    return c;
 }
 
 static int compare_names(weir_str a, weir_str b)

@@ -4,7 +4,12 @@
 
 #include "aws.h"
 
-enum { FORM_BYTES = 64 * 1024, TOKEN_FILE_MAX = 20000, MINUTE_S = 60, DURATION_MAX_S = 43200 };
+enum {
+    FORM_BYTES = 64 * 1024,
+    TOKEN_FILE_MAX = 20000,
+    DURATION_MIN_S = 900,
+    DURATION_MAX_S = 43200
+};
 #define TIMEOUT_NS INT64_C(10000000000)
 static const char version[] = "2011-06-15";
 
@@ -25,7 +30,10 @@ static void add(struct form *f, const char *name, weir_str value)
             f->text[f->n++] = '%';
             f->text[f->n++] = digits[c >> 4];
         }
-        f->text[f->n++] = is_plain ? value.ptr[i] : digits[c & 15];
+        if (is_plain)
+            f->text[f->n++] = value.ptr[i];
+        else
+            f->text[f->n++] = digits[c & 15];
     }
 }
 
@@ -45,7 +53,7 @@ static void add_role(struct form *f, const struct seeker *k, const struct role *
     long seconds = r->duration_s ? strtol(r->duration_s, NULL, 10) : 0;
     add(f, "RoleArn", weir_text(r->arn));
     add(f, "RoleSessionName", weir_text(r->session_name ? r->session_name : name));
-    if (seconds >= 15 * MINUTE_S && seconds <= DURATION_MAX_S)
+    if (seconds >= DURATION_MIN_S && seconds <= DURATION_MAX_S)
         add(f, "DurationSeconds", weir_text(r->duration_s));
     if (r->external_id)
         add(f, "ExternalId", weir_text(r->external_id));
@@ -115,7 +123,7 @@ weir_status sts_assume_role(struct seeker *k, const struct credentials *by, cons
                             struct credentials *out)
 {
     char what[AWS_ORIGIN_BYTES];
-    weir_str xml;
+    weir_str xml = {0};
     struct form f = form_of(k, "AssumeRole");
     (void)snprintf(what, sizeof what, "AssumeRole %.180s", r->arn);
     add_role(&f, k, r);
@@ -127,7 +135,7 @@ weir_status sts_web_identity(struct seeker *k, const char *token_file, const str
                              struct credentials *out)
 {
     char what[AWS_ORIGIN_BYTES];
-    weir_str xml, token = setting_read(k->h, token_file, TOKEN_FILE_MAX);
+    weir_str xml = {0}, token = setting_read(k->h, token_file, TOKEN_FILE_MAX);
     struct form f = form_of(k, "AssumeRoleWithWebIdentity");
     (void)snprintf(what, sizeof what, "AssumeRoleWithWebIdentity %.180s", r->arn);
     while (token.len && (unsigned char)token.ptr[token.len - 1] <= ' ')
@@ -145,7 +153,7 @@ weir_status sts_web_identity(struct seeker *k, const char *token_file, const str
 
 weir_status sts_identity(struct seeker *k, const struct credentials *by, struct identity *who)
 {
-    weir_str xml;
+    weir_str xml = {0};
     struct form f = form_of(k, "GetCallerIdentity");
     weir_status s = ask(k, &f, by, "GetCallerIdentity", &xml);
     if (s != WEIR_OK)

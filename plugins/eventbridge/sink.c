@@ -132,9 +132,20 @@ static bool read_entry(const struct sink *k, const weir_host *h, const weir_even
 
 static char *put(char *to, const char *text)
 {
-    size_t n = strlen(text);
-    memcpy(to, text, n);
-    return to + n;
+    while (*text)
+        *to++ = *text++;
+    return to;
+}
+
+static char letter_of(char c)
+{
+    if (c == '\n')
+        return 'n';
+    if (c == '\r')
+        return 'r';
+    if (c == '\t')
+        return 't';
+    return c;
 }
 
 /* As a JSON string; `to` NULL counts alone. */
@@ -148,7 +159,7 @@ static size_t quoted(char *to, weir_str text)
         char *at = to ? to + n : skip;
         if (c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t') {
             at[0] = '\\';
-            at[1] = c == '\n' ? 'n' : c == '\r' ? 'r' : c == '\t' ? 't' : (char)c;
+            at[1] = letter_of(text.ptr[i]);
             n += 2;
         } else if (c < 0x20) {
             memcpy(at, "\\u00", 4);

@@ -232,6 +232,23 @@ sinks:
         self.assertEqual(self.arrived(2, r), [0, 1])
         r.stop()
 
+    def test_reload_brings_the_client(self):
+        """The first stage that needs the client comes by a reload; the next reload keeps it."""
+        text = "data_dir: ${WEIR_DATA_DIR}\n" + self.PIPELINE.replace("MORE", QUICK)
+        none = text[:text.index("sinks:")] + "sinks:\n  out: { plugin: 'null', inputs: [api] }\n"
+        path = self.write("pipeline.yaml", none)
+        r = self.start(path, env=self.env())
+        self.put(r, 1)
+        for n, file in enumerate((text, text.replace("bus: orders", "bus: other")), 1):
+            self.write("pipeline.yaml", file)
+            done = r.weir("reload")
+            self.assertEqual(done.returncode, 0, done.stderr + r.log)
+            self.put(r, 1, first=n)
+            self.arrived(n, r)
+        self.assertEqual([e["EventBusName"] for e in self.fake.events], ["orders", "other"])
+        r.wait_settled(delivered=3)
+        r.stop()
+
     def test_sink_config(self):
         def refused(text, *words, **env):
             path = self.write("bad.yaml", "data_dir: data\n" + text)

@@ -328,6 +328,21 @@ START_TEST(judges_answers)
 }
 END_TEST
 
+START_TEST(heeds_pauses)
+{
+    static const struct {
+        const char *name, *value;
+        int64_t ms;
+    } cases[] = {{"retry-after", "3", 3000},          {"x-amz-retry-after", "250", 250},
+                 {"Retry-After", "1000000", 3600000}, {"retry-after", "-1", 0},
+                 {"retry-after", "next week", 0},     {"retry", "3", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weir_attr h = {weir_text(cases[i].name), weir_text(cases[i].value)};
+        ck_assert_int_eq(answer_pause_ms((weir_pairs){1, &h}), cases[i].ms);
+    }
+}
+END_TEST
+
 START_TEST(reads_elements)
 {
     char text[16];
@@ -342,8 +357,9 @@ END_TEST
 
 int main(void)
 {
-    return run_tests("aws", (const TTest *const[]){signs_as_aws_does, refuses_to_sign_too_much,
-                                                   reads_the_shared_files, reads_times,
-                                                   knows_the_hosts, takes_urls_apart,
-                                                   judges_answers, reads_elements, NULL});
+    return run_tests("aws",
+                     (const TTest *const[]){signs_as_aws_does, refuses_to_sign_too_much,
+                                            reads_the_shared_files, reads_times, knows_the_hosts,
+                                            takes_urls_apart, judges_answers, heeds_pauses,
+                                            reads_elements, NULL});
 }
