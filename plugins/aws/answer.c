@@ -25,7 +25,7 @@ int64_t answer_date(weir_pairs headers)
     memcpy(copy, text.ptr, text.len);
     if (!strptime(copy, "%a, %d %b %Y %H:%M:%S GMT", &parts))
         return 0;
-    return (int64_t)timegm(&parts) * INT64_C(1000000000);
+    return time_ns_of((int64_t)timegm(&parts));
 }
 
 enum { PAUSE_MAX_MS = 3600000 };

@@ -52,6 +52,15 @@ const char *setting_ca_file(
 /* The file's text in scratch, at most `max` bytes; ptr NULL with errno. */
 weir_str setting_read(const weir_host *h, const char *path, size_t max);
 
+/* Of seconds since 1970, as somebody else wrote them: 0 before, and no later than ns can tell (2262). */
+static inline int64_t time_ns_of(int64_t seconds)
+{
+    const int64_t last = INT64_MAX / INT64_C(1000000000) - 1;
+    if (seconds < 0)
+        return 0;
+    return (seconds < last ? seconds : last) * INT64_C(1000000000);
+}
+
 /* ---- credentials.c: the chain ---- */
 weir_status credentials_find(struct seeker *k, struct credentials *out);
 /* Copies from JSON with these names of members; REJECT if one is not there. */

@@ -44,8 +44,7 @@ int64_t credentials_time(weir_str text)
         return 0;
     int64_t minutes = is_offset ? strtol(rest + 1, NULL, 10) * 60 + strtol(rest + 4, NULL, 10) : 0;
     int64_t offset = minutes * 60 * (*rest == '-' ? -1 : 1);
-    int64_t seconds = (int64_t)timegm(&parts) - offset;
-    return seconds > 0 ? seconds * INT64_C(1000000000) : 0;
+    return time_ns_of((int64_t)timegm(&parts) - offset);
 }
 
 static weir_str member(struct seeker *k, weir_str json, const char *name)

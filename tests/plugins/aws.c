@@ -190,7 +190,8 @@ START_TEST(reads_times)
                  {"2024-12-31T22:30:00-01:30", 1735689600},
                  {"tomorrow", 0},
                  {"", 0},
-                 {"1900-01-01T00:00:00Z", 0}};
+                 {"1900-01-01T00:00:00Z", 0},
+                 {"9999-01-01T00:00:00Z", 9223372035}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         ck_assert_int_eq(credentials_time(weir_text(cases[i].text)) / INT64_C(1000000000),
                          cases[i].seconds);
