@@ -609,5 +609,6 @@ const struct cli_command command_dlq = {
     .size = sizeof(struct options),
     .arguments_min = 1,
     .arguments_max = 2,
+    .actions = actions,
     .run = run,
 };
