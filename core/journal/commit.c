@@ -788,8 +788,9 @@ bool commit_upkeep(struct journal *j, bool is_idle)
         (void)has_put_room(j, USUAL_BYTES, &(uint32_t){USUAL_BYTES});
     if (j->kept.first)
         (void)commit_run(j);
-    if (!is_idle)
-        return false;
+    if (!is_idle) /* under load little by little, where space is short */
+        return (j->health.is_full || j->slot_bytes_total > j->bytes_max / 2) &&
+               compact_step(j, COMPACT_STEP / 4);
     if (j->bytes_since_check && !j->health.is_full)
         (void)slot_prepare(j, SLOTS_RESERVED + 1);
     return compact_step(j, COMPACT_STEP) || slot_zero(j);

@@ -198,6 +198,7 @@ static bool open_journal(struct history *h)
                                 .slot_bytes = h->slot_bytes,
                                 .disk = &h->sim.disk,
                                 .clock = &h->clock.base,
+                                .bytes_max = h->seed % 2 ? 0 : 24 * h->slot_bytes + (1 << 18),
                                 .durability = h->durability,
                                 .sync_every_ns = 20000000,
                                 .kinds = kinds};
