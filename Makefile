@@ -135,6 +135,19 @@ tidy: ## Check format and clang-tidy of one folder: make tidy DIR=core/journal
 	clang-format-14 --dry-run -Werror $(wildcard $(DIR)/*.c $(DIR)/*.h)
 	clang-tidy-14 --quiet $(wildcard $(DIR)/*.c) -- $(TIDY_FLAGS)
 
+# What tests/faults starts: a library that makes disks fail, and a small user of the journal.
+FAULT_TOOLS := $(BUILD)/faults/shim.so $(BUILD)/faults/driver
+$(BUILD)/faults/shim.so: tests/faults/shim.c
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(CFLAGS)) -fPIC -shared \
+	    $(filter-out -fsanitize=%,$(LDFLAGS)) -o $@ $< -ldl
+$(BUILD)/faults/driver: tests/faults/driver.c $(call archives,journal)
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	    $(CORELIBS)
+
 # ---- running ---------------------------------------------------------------------------------------
 
 .PHONY: run demo deps test bench asan tsan check format install docs fuzz
@@ -151,7 +164,7 @@ deps: ## Install the Debian packages that building and testing need, if they are
 
 # ---- tests -----------------------------------------------------------------------------------------
 
-tests-built: all $(UNIT_TESTS) $(PLUGIN_TESTS)
+tests-built: all $(UNIT_TESTS) $(PLUGIN_TESTS) $(FAULT_TOOLS)
 test: deps ## All tests: unit, plugins, whole pipelines (under five minutes)
 	@$(MAKE) --no-print-directory tests-built
 	@BUILD=$(BUILD) tests/run.sh
@@ -195,6 +208,11 @@ fuzz: ## Fuzz every parser, FUZZ_SECONDS=60 each
 	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang-14 \
 	    SAN=fuzzer-no-link,address,undefined fuzzers-built
 	@BUILD=build/fuzz tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
+
+.PHONY: faults
+faults: deps ## Crashes, full and failing disks, dead sinks, overload: all of it (many minutes)
+	@$(MAKE) --no-print-directory tests-built
+	@BUILD=$(BUILD) tests/faults/run.sh
 
 # ---- checks ----------------------------------------------------------------------------------------
 
@@ -251,4 +269,4 @@ install: all ## Install runner, plugins, headers, weir.pc, weir.mk and the manua
 clean: ## Remove what was built
 	rm -rf build
 
--include $(shell find $(addprefix $(BUILD)/,obj tests bench functions bin) build/tidy -name '*.d' 2>/dev/null)
+-include $(shell find $(addprefix $(BUILD)/,obj tests bench functions bin faults) build/tidy -name '*.d' 2>/dev/null)

@@ -1,6 +1,6 @@
 """kill9.py: the runner is killed at random moments under load; what it answered 200 reaches the consumer.
 
-WEIR_KILLS says how often (50). Duplicates are allowed, as everywhere behind a queue, and are counted."""
+After each kill the ledger balances with what is on disk. WEIR_KILLS says how often (20). Duplicates are allowed, as everywhere behind a queue, and are counted."""
 import http.client
 import json
 import os
@@ -9,9 +9,9 @@ import signal
 import threading
 import time
 
-from harness import IS_SANITIZED, ROOT, Case, lines_of, main, wait_for
+from harness import IS_SANITIZED, ROOT, Case, lines_of, main, wait_for, weir
 
-KILLS = int(os.environ.get("WEIR_KILLS") or (10 if IS_SANITIZED else 50))
+KILLS = int(os.environ.get("WEIR_KILLS") or (10 if IS_SANITIZED else 20))
 CLIENTS = 4
 PIPELINE = os.path.join(ROOT, "config/pipeline.yaml")
 
@@ -80,6 +80,8 @@ class Kill(Case):
             r.signal(signal.SIGKILL)
             self.assertEqual(r.wait(), -signal.SIGKILL, r.log)
             load.address = None
+            done = weir("audit", self.path("data"))
+            self.assertEqual(done.returncode, 0, f"seed {seed}: {done.stdout}{done.stderr}")
         load.stop()
         accepted = {}
         for c in load.clients:
@@ -103,6 +105,7 @@ class Kill(Case):
         queues = r.queues()
         self.assertEqual((queues["user-events"]["visible"], queues["dead-letters"]["visible"]), (0, 0))
         r.stop()
+        self.assertEqual(weir("audit", self.path("data")).returncode, 0)
         users = lines_of(out)
         with open(out, encoding="utf-8") as f:
             self.assertEqual(len(f.readlines()), len(users), "the last line is whole")

@@ -439,6 +439,15 @@ static void do_one(uint32_t what, struct model *m)
         clock_fake_move(&now, (int64_t)roll(4000) * (SECOND / 1000));
 }
 
+/* WEIR_MODEL_OPERATIONS: of all histories together; each has as many as one takes in its stride. */
+static int histories(void)
+{
+    const char *more = getenv("WEIR_MODEL_OPERATIONS");
+    if (getenv("WEIR_TEST_SEED"))
+        return 1;
+    return more ? (int)(strtoul(more, NULL, 10) / OPERATIONS) + 1 : 3;
+}
+
 static void run(uint64_t seed)
 {
     size_t deaths = 0;
@@ -487,7 +496,7 @@ int main(void)
     Suite *suite = suite_create("queue model");
     TCase *t = tcase_create("model");
     tcase_set_timeout(t, 300);
-    tcase_add_loop_test(t, random_operations, 0, getenv("WEIR_TEST_SEED") ? 1 : 3);
+    tcase_add_loop_test(t, random_operations, 0, histories());
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
