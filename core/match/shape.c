@@ -3,22 +3,26 @@
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "match/envelope.h"
 #include "json/json.h"
 
-enum { PATHS_MAX = 100 };
+enum { PATHS_MAX = 100, TEMPLATE_MAX = 8192 };
 
 struct step {      /* .name or [index] */
     weir_str name; /* ptr NULL: an element */
-    size_t index;
+    size_t index;  /* EVERY: all of them, [*] */
 };
+
+#define EVERY SIZE_MAX
 
 struct path {
     struct step *steps;
     size_t count;
+    bool is_list; /* has a [*]: leads to a list of values */
 };
 
 enum piece_kind {
@@ -61,6 +65,11 @@ static bool read_index(const char **at, struct step *step)
 {
     const char *p = *at + 1;
     size_t n = 0;
+    if (p[0] == '*' && p[1] == ']') {
+        *step = (struct step){{NULL, 0}, EVERY};
+        *at = p + 2;
+        return true;
+    }
     if (!isdigit((unsigned char)*p))
         return false;
     for (; isdigit((unsigned char)*p) && n < SIZE_MAX / 16; p++)
@@ -79,18 +88,22 @@ static bool read_name(const char **at, struct step *step, struct arena *a)
     return n != 0;
 }
 
-static struct path *parse_path(const char *text, struct arena *a)
+/* NULL: it is none; *at is the byte that is wrong. */
+static struct path *parse_path(const char *text, struct arena *a, size_t *at)
 {
+    const char *p = text;
     struct path *path = arena_take(a, sizeof *path);
     path->steps = arena_take(a, (strlen(text) + 1) * sizeof *path->steps);
-    if (*text++ != '$')
+    *at = 0;
+    if (*p++ != '$')
         return NULL;
-    while (*text) {
+    while (*p) {
         struct step *step = &path->steps[path->count++];
-        bool is_ok = (*text == '.' && read_name(&text, step, a)) ||
-                     (*text == '[' && read_index(&text, step));
+        *at = (size_t)(p - text);
+        bool is_ok = (*p == '.' && read_name(&p, step, a)) || (*p == '[' && read_index(&p, step));
         if (!is_ok)
             return NULL;
+        path->is_list |= !step->name.ptr && step->index == EVERY;
     }
     return path;
 }
@@ -114,6 +127,27 @@ static weir_str take_step(weir_str value, const struct step *step, struct arena 
     return found;
 }
 
+/* The values that the steps lead to, with commas. */
+static void add_values(weir_str value, const struct step *steps, size_t count, struct buf *out,
+                       struct arena *a)
+{
+    size_t i = 0;
+    while (i < count && value.ptr && (steps[i].name.ptr || steps[i].index != EVERY))
+        value = take_step(value, &steps[i++], a);
+    if (!value.ptr)
+        return;
+    if (i == count) {
+        if (out->ptr[out->len - 1] != '[')
+            buf_add_char(out, ',');
+        buf_add_str(out, value);
+        return;
+    }
+    if (json_kind(value) != WEIR_JSON_ARRAY)
+        return;
+    for (weir_json_each each = {0}; json_next(value, &each);)
+        add_values(each.value, steps + i + 1, count - i - 1, out, a);
+}
+
 /* What a path leads to, as JSON; ptr NULL: nothing. `scratch` and the arena hold it. */
 static weir_str resolve(const struct shape *s, const struct path *path, const weir_event *ev,
                         struct buf *scratch, struct arena *a)
@@ -129,6 +163,15 @@ static weir_str resolve(const struct shape *s, const struct path *path, const we
             envelope_write(&s->env, ev, (enum envelope_member)i, scratch);
             value = buf_str(scratch);
         }
+    if (path->is_list && value.ptr) {
+        struct buf list = {0};
+        buf_add_char(&list, '[');
+        add_values(value, path->steps + 1, path->count - 1, &list, a);
+        buf_add_char(&list, ']');
+        value = (weir_str){arena_copy(a, list.ptr, list.len), list.len};
+        buf_fini(&list);
+        return value;
+    }
     for (size_t i = 1; i < path->count && value.ptr; i++)
         value = take_step(value, &path->steps[i], a);
     return value;
@@ -157,8 +200,9 @@ static bool find_placeholder(weir_str name, const weir_pairs *paths, struct piec
         if (key.len != name.len || memcmp(key.ptr, name.ptr, name.len) != 0)
             continue;
         piece->kind = PIECE_PATH;
+        size_t at;
         piece->path =
-            parse_path(arena_copy(a, paths->items[i].value.ptr, paths->items[i].value.len), a);
+            parse_path(arena_copy(a, paths->items[i].value.ptr, paths->items[i].value.len), a, &at);
         return piece->path != NULL;
     }
     return false;
@@ -172,7 +216,7 @@ static void add_text(struct shape *s, const char *from, const char *to)
 }
 
 static bool compile_template(struct shape *s, const weir_pairs *paths, const char *text,
-                             struct error *e)
+                             struct error *e, size_t *at)
 {
     const char *from = text, *p = text;
     bool is_quoted = false;
@@ -186,6 +230,7 @@ static bool compile_template(struct shape *s, const weir_pairs *paths, const cha
         struct piece piece = {.is_quoted = is_quoted};
         weir_str name = {p + 1, n - 2};
         if (!find_placeholder(name, paths, &piece, &s->arena)) {
+            *at = (size_t)(p - text);
             (void)error_set(e, EXIT_CONFIG, "InputTemplate contains invalid placeholder %.*s",
                             (int)(name.len < 200 ? name.len : 200), name.ptr);
             return false;
@@ -210,22 +255,27 @@ static bool lines_are_json(weir_str text)
     return true;
 }
 
-/* With every placeholder empty the template has to be one JSON text, or one on each line. */
-static bool check_template(const struct shape *s, struct error *e)
+/* With every placeholder in it blanked out the template has to be one JSON text, or one on each line. A
+ * placeholder is as long as its blanks, so that the place of an error is that in the template. */
+static bool check_template(const char *template, const struct shape *s, struct error *e, size_t *at)
 {
+    const char *why = "it is empty", *from = template;
     struct buf all = {0};
-    const char *why = "it is empty";
-    size_t at = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct piece *p = &s->pieces[i];
-        if (p->kind == PIECE_TEXT)
+    for (size_t i = 0; i <= s->count; i++) {
+        const struct piece *p = i < s->count ? &s->pieces[i] : NULL;
+        if (p && p->kind == PIECE_TEXT) {
             buf_add_str(&all, p->text);
-        else if (!p->is_quoted)
-            buf_add_text(&all, "\"\"");
+            from += p->text.len;
+            continue;
+        }
+        size_t n = p ? placeholder_length(from) : 0;
+        for (size_t k = 0; k < n; k++)
+            buf_add_char(&all, p->is_quoted ? 'x' : k ? ' ' : '0');
+        from += n;
     }
     weir_str text = json_trim(buf_str(&all));
     bool is_ok =
-        text.len && (json_check(buf_str(&all), &at, &why) == WEIR_OK || lines_are_json(text));
+        text.len && (json_check(buf_str(&all), at, &why) == WEIR_OK || lines_are_json(text));
     if (!is_ok)
         (void)error_set(e, EXIT_CONFIG,
                         "InputTemplate is neither a JSON object nor strings in quotes: %s", why);
@@ -242,7 +292,15 @@ static bool check_paths(struct shape *s, const weir_pairs *paths, struct error *
     }
     for (size_t i = 0; i < paths->count; i++) {
         weir_str key = paths->items[i].key, value = paths->items[i].value;
-        if (parse_path(arena_copy(&s->arena, value.ptr, value.len), &s->arena))
+        size_t at;
+        if (key.len >= 4 && strncasecmp(key.ptr, "aws.", 4) == 0) {
+            (void)error_set(e, EXIT_CONFIG,
+                            "InputPathsMap keys cannot start with \"AWS.\": take another name "
+                            "than %.*s",
+                            (int)(key.len < 100 ? key.len : 100), key.ptr);
+            return false;
+        }
+        if (parse_path(arena_copy(&s->arena, value.ptr, value.len), &s->arena, &at))
             continue;
         (void)error_set(e, EXIT_CONFIG,
                         "InputPathsMap path %.*s of %.*s is not a path like $.a.b[0]",
@@ -253,46 +311,85 @@ static bool check_paths(struct shape *s, const weir_pairs *paths, struct error *
     return true;
 }
 
-static bool compile_path(struct shape *s, const char *text, struct error *e)
+static bool compile_path(struct shape *s, const char *text, struct error *e, size_t *at)
 {
-    const struct path *path = parse_path(text, &s->arena);
+    const struct path *path = parse_path(text, &s->arena, at);
     MEM_PUSH(s->pieces, s->count, s->cap) = (struct piece){.kind = PIECE_PATH, .path = path};
     if (!path)
         (void)error_set(e, EXIT_CONFIG, "InputPath %.200s is not a path like $.a.b[0]", text);
     return path != NULL;
 }
 
-struct shape *shape_new(const struct match_env *env, const char *path, const weir_pairs *paths,
-                        const char *text, struct error *e, int *which)
+static bool compile_transformer(struct shape *s, const weir_pairs *paths, const char *text,
+                                struct error *e, struct shape_fault *fault)
+{
+    fault->which = SHAPE_PATHS;
+    if (paths && paths->count && !check_paths(s, paths, e))
+        return false;
+    fault->which = SHAPE_TEMPLATE;
+    if (strlen(text) > TEMPLATE_MAX) {
+        (void)error_set(e, EXIT_CONFIG, "InputTemplate has %zu characters, at most %d are allowed",
+                        strlen(text), TEMPLATE_MAX);
+        return false;
+    }
+    text = arena_text(&s->arena, text);
+    return compile_template(s, paths, text, e, &fault->at) &&
+           check_template(text, s, e, &fault->at);
+}
+
+static struct shape *make(const struct match_env *env)
 {
     struct shape *s = MEM_NEW(struct shape);
     arena_init(&s->arena);
     s->env.account = arena_text(&s->arena, env && env->account ? env->account : "000000000000");
     s->env.region = arena_text(&s->arena, env && env->region ? env->region : "us-east-1");
+    return s;
+}
+
+struct shape *shape_new(const struct match_env *env, const char *path, const weir_pairs *paths,
+                        const char *text, struct error *e, struct shape_fault *fault)
+{
+    struct shape *s = make(env);
+    struct shape_fault found = {SHAPE_PATH, 0};
+    bool has_paths = paths && paths->count, is_ok = false;
     s->is_template = text != NULL;
-    bool has_paths = paths && paths->count;
-    bool is_ok = true;
-    int culprit = 0;
     if (path && (text || has_paths)) {
         (void)error_set(e, EXIT_CONFIG, "only one of InputPath and InputTransformer can be given");
-        is_ok = false;
     } else if (has_paths && !text) {
-        culprit = 1, is_ok = false;
+        found.which = SHAPE_PATHS;
         (void)error_set(e, EXIT_CONFIG, "InputPathsMap needs an InputTemplate");
     } else if (text) {
-        culprit = 1, is_ok = !has_paths || check_paths(s, paths, e);
-        culprit += is_ok;
-        is_ok = is_ok && compile_template(s, paths, arena_text(&s->arena, text), e) &&
-                check_template(s, e);
+        is_ok = compile_transformer(s, paths, text, e, &found);
     } else {
-        is_ok = compile_path(s, path ? path : "$", e);
+        is_ok = compile_path(s, path ? path : "$", e, &found.at);
     }
     if (is_ok)
         return s;
-    if (which)
-        *which = culprit;
+    if (fault)
+        *fault = found;
     shape_free(s);
     return NULL;
+}
+
+struct shape *shape_constant(weir_str json, struct error *e)
+{
+    struct shape *s = make(NULL);
+    weir_str text = json_trim(json);
+    size_t at = 0;
+    const char *why = "it is empty";
+    if (text.len && json_kind(text) == WEIR_JSON_TEXT)
+        text = json_unquote(text, &s->arena);
+    if (json_check(text, &at, &why) != WEIR_OK) {
+        (void)error_set(e, EXIT_CONFIG,
+                        "Input is not valid JSON text: %s; a text is written with its quotes, as "
+                        "'\"done\"'",
+                        why);
+        shape_free(s);
+        return NULL;
+    }
+    text.ptr = arena_copy(&s->arena, text.ptr, text.len);
+    add_text(s, text.ptr, text.ptr + text.len);
+    return s;
 }
 
 void shape_free(struct shape *s)

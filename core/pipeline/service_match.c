@@ -121,17 +121,29 @@ static weir_status compile(const weir_shapes *s, const char *const *path, const 
 {
     struct lane *l = service_lane("weir.shape/1");
     struct error e = {0};
-    int which = 0;
+    struct shape_fault fault = {0};
     const struct match_env *env = &service_tables_of(&s->base)->env;
     static const weir_pairs none;
     struct shape *made =
-        shape_new(env, path ? *path : NULL, paths ? paths : &none, text ? *text : NULL, &e, &which);
+        shape_new(env, path ? *path : NULL, paths ? paths : &none, text ? *text : NULL, &e, &fault);
     if (!made) {
-        const void *member = which == 0   ? (const void *)path
-                             : which == 1 ? (const void *)paths
-                                          : (const void *)text;
-        return l->host.refuse(&l->host, member, 0, "%s", e.text);
+        const void *member = fault.which == SHAPE_PATH    ? (const void *)path
+                             : fault.which == SHAPE_PATHS ? (const void *)paths
+                                                          : (const void *)text;
+        return l->host.refuse(&l->host, member, fault.at, "%s", e.text);
     }
+    service_at_end(l->stage, shape_end, made);
+    *shape = (weir_shape *)made;
+    return WEIR_OK;
+}
+
+static weir_status constant(const weir_shapes *s, const weir_json *json, weir_shape **shape)
+{
+    struct lane *l = service_lane("weir.shape/1");
+    struct error e = {0};
+    struct shape *made = shape_constant((weir_str){json->ptr, json->len}, &e);
+    if (!made)
+        return l->host.refuse(&l->host, json, 0, "%s", e.text);
     service_at_end(l->stage, shape_end, made);
     *shape = (weir_shape *)made;
     return WEIR_OK;
@@ -171,5 +183,5 @@ static weir_payload *envelope(const weir_shapes *s, const weir_event *ev)
 
 void service_shape_init(struct service_tables *t)
 {
-    t->shape = (weir_shapes){WEIR_OFFER(WEIR_SHAPE), compile, apply, envelope};
+    t->shape = (weir_shapes){WEIR_OFFER(WEIR_SHAPE), compile, apply, envelope, constant};
 }

@@ -23,4 +23,7 @@ struct weir_shapes {
     /* The event as EventBridge's envelope: version, id, detail-type, source, account, time, region,
      * resources, detail. A payload of yours; NULL past the memory limit. */
     weir_payload *(*envelope)(const weir_shapes *s, const weir_event *ev);
+    /* A shape that makes the same of every event: the JSON at `json`, an option; of a JSON string the
+     * JSON text in it, as EventBridge's Input. What is wrong is refused: CONFIG. */
+    weir_status (*constant)(const weir_shapes *s, const weir_json *json, weir_shape **shape);
 };

@@ -16,7 +16,7 @@ struct transformer {
 };
 
 struct rule {
-    weir_json pattern;
+    weir_json pattern, input;
     const char *input_path;
     weir_block input_transformer; /* struct transformer */
     bool enabled;
@@ -39,7 +39,7 @@ struct worker {
 
 static bool shapes_events(const struct rule *r)
 {
-    return r->input_path || r->input_transformer.item;
+    return r->input.ptr || r->input_path || r->input_transformer.item;
 }
 
 static weir_status compile_shape(const struct bus *b, const struct rule *r, weir_shape **shape)
@@ -47,6 +47,8 @@ static weir_status compile_shape(const struct bus *b, const struct rule *r, weir
     static const char *const no_text;
     static const weir_pairs no_paths;
     const struct transformer *t = r->input_transformer.item;
+    if (r->input.ptr)
+        return b->shapes->constant(b->shapes, &r->input, shape);
     return b->shapes->compile(b->shapes, &r->input_path, t ? &t->input_paths : &no_paths,
                               t ? &t->input_template : &no_text, shape);
 }
@@ -74,9 +76,15 @@ static weir_status check_rule(const struct bus *b, const weir_host *h, size_t i)
     const struct rule *r = (const struct rule *)b->rules.items + i;
     weir_shape *shape = NULL;
     weir_status worst = check_name(b, h, i);
-    if (r->input_path && r->input_transformer.item)
-        return h->refuse(h, &r->input_path, 0,
-                         "either input_path or input_transformer, not both; leave one out");
+    if ((r->input.ptr != NULL) + (r->input_path != NULL) + (r->input_transformer.item != NULL) >
+        1) {
+        const void *second = r->input.ptr && r->input_path ? (const void *)&r->input_path
+                                                           : (const void *)&r->input_transformer;
+        return h->refuse(h, second, 0,
+                         "Only one of Input, InputPath, or InputTransformer must be provided for "
+                         "target %s: leave the others out",
+                         b->rules.names[i]);
+    }
     if (shapes_events(r) && compile_shape(b, r, &shape) != WEIR_OK)
         worst = WEIR_E_CONFIG;
     return worst;
@@ -201,6 +209,9 @@ static const weir_option rule_options[] = {
     WEIR_OPTION(struct rule, pattern, .required = true,
                 .help = "Event pattern, as in EventBridge, over source, detail-type and detail "
                         "(the body)."),
+    WEIR_OPTION(struct rule, input,
+                .help = "The body, the same for every event. A text is JSON text, as Input is in "
+                        "EventBridge."),
     WEIR_OPTION(struct rule, input_path,
                 .help = "The part of the event that becomes the body, such as $.detail.user."),
     WEIR_OPTION(struct rule, input_transformer, WEIR_ITEMS(struct transformer, transformer_options),

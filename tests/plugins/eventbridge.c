@@ -144,7 +144,13 @@ START_TEST(refuses_wrong_rules)
          "rules.a.input_path: a path begins with $"},
         {"rules={\"a\":{\"pattern\":\"A\",\"input_path\":\"$\",\"input_transformer\":"
          "{\"input_template\":\"x\"}}}",
-         "rules.a.input_path: either input_path or input_transformer"},
+         "rules.a.input_transformer: Only one of Input, InputPath, or InputTransformer must be "
+         "provided for target a"},
+        {"rules={\"a\":{\"pattern\":\"A\",\"input_path\":\"$\",\"input\":1}}",
+         "rules.a.input_path: Only one of Input, InputPath"},
+        {"rules={\"a\":{\"pattern\":\"A\",\"input\":{},\"input_transformer\":"
+         "{\"input_template\":\"x\"}}}",
+         "rules.a.input_transformer: Only one of Input, InputPath"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         weir_test *t = bus(cases[i][0]);

@@ -99,11 +99,20 @@ WEIR_TEST_FN weir_payload *shape_envelope(const weir_shapes *s, const weir_event
     return p;
 }
 
+WEIR_TEST_FN weir_status shape_constant(const weir_shapes *s, const weir_json *json,
+                                        weir_shape **shape)
+{
+    const char *path = "$", *const *one = &path;
+    return json->ptr[0] == '!' ? s->base.owner->refuse(s->base.owner, json, 0, "no JSON")
+                               : shape_compile(s, one, NULL, NULL, shape);
+}
+
 static const weir_shapes shapes = {
     .base = WEIR_OFFER(WEIR_SHAPE),
     .compile = shape_compile,
     .apply = shape_apply,
     .envelope = shape_envelope,
+    .constant = shape_constant,
 };
 
 /* Runs the tests, each with a folder of its own. */

@@ -157,68 +157,6 @@ START_TEST(explains)
 }
 END_TEST
 
-static const weir_attr path_items[] = {
-    {{"user", 4}, {"$.detail.user", 13}},   {{"n", 1}, {"$.detail.n", 10}},
-    {{"tags", 4}, {"$.detail.tags", 13}},   {{"tag", 3}, {"$.detail.tags[1]", 16}},
-    {{"q", 1}, {"$.detail.q", 10}},         {{"o", 1}, {"$.detail.o", 10}},
-    {{"none", 4}, {"$.detail.gone.x", 15}}, {{"no", 2}, {"$.detail.no", 11}},
-    {{"type", 4}, {"$.detail-type", 13}},   {{"all", 3}, {"$", 1}}};
-static const weir_pairs paths = {sizeof path_items / sizeof *path_items, path_items};
-
-static const struct shape_case {
-    const char *path, *text, *want;
-} shape_cases[] = {
-    {"$.detail.user", NULL, "\"Ada\""},
-    {"$.detail.n", NULL, "7"},
-    {"$.detail.tags[0]", NULL, "\"ACTIVE\""},
-    {"$.detail.tags[2]", NULL, "null"},
-    {"$.detail.gone", NULL, "null"},
-    {"$.time", NULL, "\"2023-11-14T22:13:20Z\""},
-    {"$.resources[1]", NULL, "\"arn:b\""},
-    {"$.detail-type", NULL, "\"OrderPlaced\""},
-    {"$.detail", NULL, order},
-    {NULL, "{\"u\": <user>, \"n\": <n>}", "{\"u\": \"Ada\", \"n\": 7}"},
-    {NULL, "{\"u\": \"<user> has <n>\"}", "{\"u\": \"Ada has 7\"}"},
-    {NULL, "{\"t\": <tags>, \"o\": <o>}",
-     "{\"t\": [\"ACTIVE\",\"INACTIVE\"], \"o\": {\"acc_id\":\"0a78\", \"sf_id\":\"baz\"}}"},
-    {NULL, "{\"q\": <q>, \"r\": \"<q>!\"}",
-     "{\"q\": \"say \\\"hi\\\"\", \"r\": \"say \\\"hi\\\"!\"}"},
-    {NULL, "{\"a\": <none>, \"b\": \"x<none>y\", \"c\": <no>}",
-     "{\"a\": \"\", \"b\": \"xy\", \"c\": null}"},
-    {NULL, "\"<o> and <tags>\"", "\"{acc_id:0a78,sf_id:baz} and [ACTIVE,INACTIVE]\""},
-    {NULL, "\"one <user>\"\n\"two <tag>\"", "\"one Ada\"\n\"two INACTIVE\""},
-    {NULL, "\"a < b, <user>, <>, <x y>\"", "\"a < b, Ada, <>, <x y>\""},
-    {NULL, "\"\\\"<user>\\\"\"", "\"\\\"Ada\\\"\""},
-    {NULL, "<none>", "\"\""},
-    {NULL, "<user>", "\"Ada\""},
-    {NULL, "{\"t\": <type>}", "{\"t\": \"OrderPlaced\"}"},
-    {NULL, "{<user>: 1}", "{\"Ada\": 1}"},
-    {NULL, "{\"n\": <aws.events.rule-name>, \"a\": \"<aws.events.rule-arn>\"}",
-     "{\"n\": \"my-rule\", \"a\": \"arn:aws:events:us-east-1:000000000000:rule/bus/my-rule\"}"},
-    {NULL, "{\"i\": <aws.events.event.ingestion-time>}", "{\"i\": \"2023-11-14T22:13:21Z\"}"},
-    {NULL, "[<aws.events.event>]",
-     "[{\"version\":\"0\",\"id\":\"00112233-4455-6677-8899-aabbccddeeff\",\"detailType\":"
-     "\"OrderPlaced\",\"source\":\"my \\\"app\\\"\",\"account\":\"000000000000\",\"time\":"
-     "\"2023-11-14T22:13:20Z\",\"region\":\"us-east-1\",\"resources\":[\"arn:a\", \"arn:b\"]}]"},
-    {NULL, "{\"constant\": true}", "{\"constant\": true}"},
-};
-
-START_TEST(shapes)
-{
-    const struct shape_case *c = &shape_cases[_i];
-    struct error e = {0};
-    int which = -1;
-    struct buf out = {0};
-    set_event(order);
-    struct shape *s = shape_new(NULL, c->path, c->text ? &paths : NULL, c->text, &e, &which);
-    ck_assert_msg(s != NULL, "%s", e.text);
-    shape_apply(s, &event, "bus/my-rule", 1700000001500000000, &out);
-    ck_assert_str_eq(buf_text(&out), c->want);
-    shape_free(s);
-    buf_fini(&out);
-}
-END_TEST
-
 START_TEST(shape_of_the_whole)
 {
     static const char *const same[] = {NULL, "$"};
@@ -240,38 +178,6 @@ START_TEST(shape_of_the_whole)
     shape_free(s);
     buf_fini(&want);
     buf_fini(&out);
-}
-END_TEST
-
-static void refused(const char *path, const weir_pairs *p, const char *text, int want_which,
-                    const char *reason)
-{
-    struct error e = {0};
-    int which = -1;
-    ck_assert(shape_new(NULL, path, p, text, &e, &which) == NULL);
-    ck_assert_int_eq(which, want_which);
-    ck_assert_msg(strstr(e.text, reason) != NULL, "%s", e.text);
-}
-
-START_TEST(shapes_refused)
-{
-    static const weir_attr bad_item = {{"a", 1}, {"detail", 6}};
-    static const weir_attr many[101] = {{{"a", 1}, {"$", 1}}};
-    const weir_pairs bad = {1, &bad_item}, too_many = {101, many};
-    refused("detail", NULL, NULL, 0, "InputPath detail is not a path");
-    refused("$.", NULL, NULL, 0, "not a path");
-    refused("$.a[x]", NULL, NULL, 0, "not a path");
-    refused("$.a[1", NULL, NULL, 0, "not a path");
-    refused("$.a..b", NULL, NULL, 0, "not a path");
-    refused("$", &paths, "\"x\"", 0, "only one of");
-    refused(NULL, &paths, NULL, 1, "needs an InputTemplate");
-    refused(NULL, &bad, "\"<a>\"", 1, "InputPathsMap path detail of a");
-    refused(NULL, &too_many, "\"<a>\"", 1, "at most 100");
-    refused(NULL, &paths, "\"<nobody>\"", 2, "InputTemplate contains invalid placeholder nobody");
-    refused(NULL, &paths, "\"<aws.events.foo>\"", 2, "invalid placeholder aws.events.foo");
-    refused(NULL, &paths, "{\"a\": <user>", 2, "neither a JSON object nor strings");
-    refused(NULL, &paths, "hello <user>", 2, "neither a JSON object nor strings");
-    refused(NULL, &paths, "", 2, "neither a JSON object nor strings");
 }
 END_TEST
 
@@ -377,9 +283,7 @@ int main(void)
     tcase_add_test(t, bodies_that_are_no_json);
     tcase_add_test(t, envelope_text);
     tcase_add_test(t, explains);
-    tcase_add_loop_test(t, shapes, 0, (int)(sizeof shape_cases / sizeof *shape_cases));
     tcase_add_test(t, shape_of_the_whole);
-    tcase_add_test(t, shapes_refused);
     tcase_add_test(t, limits);
     tcase_add_test(t, long_arrays);
     tcase_add_test(t, cut_texts);
