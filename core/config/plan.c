@@ -15,7 +15,7 @@ const char *const plan_role_names[] = {"source", "transform", "sink", "service"}
 const char *const plan_core_keys[] = {"plugin",      "inputs",      "buffer",  "batch",
                                       "retry",       "concurrency", "rate",    "result",
                                       "dead_letter", "on_failure",  "breaker", "fallback",
-                                      "key",         NULL};
+                                      "burst",       "key",         NULL};
 
 /* A source only has its result; a buffer is what a sink reads from, and it has the breaker. */
 bool plan_key_fits(enum role role, const char *key)

@@ -34,7 +34,9 @@ struct plan_breaker {
 struct plan_delivery { /* the blocks that the core gives every transform and sink */
     weir_block buffer, batch, retry, breaker; /* never NULL after plan_new: presets */
     int64_t concurrency;     /* batches under way at once; 0: the stage's own choice */
-    double rate;             /* events per second; 0: no limit */
+    const char *rate;        /* as in the file: 100/s */
+    double rate_per_s;       /* of events; 0: no limit */
+    int64_t burst;           /* events at once; 0: those of a second */
     const char *dead_letter; /* name of the stream; preset "dead-letters" */
     int on_failure;          /* dead_letter|block|drop */
     const char *fallback;    /* sink: the sink that gets what would be a dead letter, or NULL */

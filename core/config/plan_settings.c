@@ -112,8 +112,11 @@ const weir_option plan_delivery_options[] = {
                 .preset = "{}", .help = "when a sink that fails is left alone"),
     WEIR_OPTION(struct plan_delivery, concurrency, .preset = "0", .min = 0, .max = 10000,
                 .help = "batches under way at once; 0 is the stage's own choice"),
-    WEIR_OPTION(struct plan_delivery, rate, .preset = "0", .min = 0, .max = 1e9,
-                .help = "events per second; 0 is no limit"),
+    WEIR_OPTION(struct plan_delivery, rate,
+                .help = "events per second, such as 100/s, or per minute or hour: 6000/m; no limit "
+                        "if absent"),
+    WEIR_OPTION(struct plan_delivery, burst, .preset = "0", .min = 0, .max = 1e9,
+                .help = "events that may go at once after a pause; 0: those of a second"),
     WEIR_OPTION(struct plan_delivery, dead_letter, .preset = "dead-letters", .min = 1, .max = 64,
                 .help = "stream that keeps what could not be delivered"),
     WEIR_OPTION(struct plan_delivery, on_failure, .choices = "dead_letter|block|drop",

@@ -1,4 +1,5 @@
 /* config/plan_stage.c: one stage: its name, its component, its options, its ports. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -116,7 +117,7 @@ static void refuse_key(struct plan_work *w, const struct plan_stage *s, const st
 static const char *const *core_keys(struct plan_work *w, struct plan_stage *s)
 {
     size_t count = 0;
-    const char **keys = arena_take(&w->d->arena, 16 * sizeof *keys);
+    const char **keys = arena_take(&w->d->arena, 32 * sizeof *keys);
     for (const char *const *key = plan_core_keys; *key; key++) {
         if (plan_key_fits(s->role, *key)) {
             keys[count++] = *key;
@@ -166,6 +167,26 @@ static void limit_attempts(struct plan_stage *s, struct node *own)
         retry.out->max_attempts = PLAN_TRANSFORM_ATTEMPTS;
 }
 
+/* A number, or a number for each second, minute or hour. */
+static void read_rate(struct plan_work *w, struct plan_stage *s)
+{
+    char *end = NULL;
+    const char *text = s->delivery.rate;
+    double per = 1, n = text ? strtod(text, &end) : 0;
+    if (!text)
+        return;
+    if (strcmp(end, "/m") == 0)
+        per = 60;
+    else if (strcmp(end, "/h") == 0)
+        per = 3600;
+    bool is_good = end > text && (!*end || strcmp(end, "/s") == 0 || per > 1);
+    if (is_good && n >= 0 && n <= 1e9 && *text != '-' && *text != '+')
+        s->delivery.rate_per_s = n / per;
+    else
+        diag_add(w->d, DIAG_ERROR, places_find(s->places, &s->delivery.rate),
+                 "write it as 100/s, 6000/m or 100000/h", "\"%s\" is no rate", text);
+}
+
 static void check_breaker(struct plan_work *w, const struct plan_stage *s)
 {
     const struct plan_breaker *b = s->delivery.breaker.item;
@@ -187,6 +208,7 @@ static bool fill_delivery(struct plan_work *w, struct plan_stage *s)
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &retry->backoff), NULL,
                  "backoff is longer than backoff_max");
     check_breaker(w, s);
+    read_rate(w, s);
     limit_attempts(s, own);
     if (s->delivery.dead_letter && !is_name(s->delivery.dead_letter))
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &s->delivery.dead_letter),

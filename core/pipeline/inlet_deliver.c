@@ -215,7 +215,7 @@ static bool can_send_direct(const struct inlet *in, const struct worker *w, cons
            in->flights < in->flights_max && in->breaker.state == BREAKER_CLOSED &&
            !atomic_load_explicit(&in->hold_ns, memory_order_relaxed) &&
            2 * in->retry_count < inlet_ring_limit(in) && !in->batch->max_wait.ns &&
-           in->stage->plan->delivery.rate <= 0 && fits(in, b);
+           in->stage->plan->delivery.rate_per_s <= 0 && fits(in, b);
 }
 
 bool inlet_deliver_direct(struct inlet *in, struct worker *w, struct batch *take)

@@ -136,17 +136,21 @@ void inlet_trim(struct inlet *in)
     inlet_ack_flush(in);
 }
 
-/* A token bucket of one second: 0 when the next batch has to wait. */
+/* A token bucket: 0 when the next batch has to wait. */
 size_t inlet_rate_room(struct inlet *in, size_t wanted)
 {
-    double rate = in->stage->plan->delivery.rate;
+    double rate = in->stage->plan->delivery.rate_per_s;
     if (rate <= 0)
         return wanted;
     int64_t now = clock_mono(in->stage->pipeline->clock);
+    bool is_first = !in->rate_ns;
     in->rate_tokens += (double)(now - in->rate_ns) / 1e9 * rate;
     in->rate_ns = now;
-    if (in->rate_tokens > rate)
-        in->rate_tokens = rate > 1 ? rate : 1;
+    double burst = (double)in->stage->plan->delivery.burst;
+    if (burst <= 0)
+        burst = rate > 1 ? rate : 1;
+    if (in->rate_tokens > burst || is_first)
+        in->rate_tokens = burst;
     if (in->rate_tokens < 1) {
         loop_timer_set(in->worker->loop, &in->rate_timer,
                        (int64_t)((1 - in->rate_tokens) / rate * 1e9) + 1000);

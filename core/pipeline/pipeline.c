@@ -2,10 +2,13 @@
 #include "pipeline/pipeline.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -168,6 +171,10 @@ static void make_figures(struct pipeline *p)
     p->m_memory = figure(p, WEIR_GAUGE, "weir_memory_payload_bytes", "Payloads in memory.");
     p->m_memory_peak =
         figure(p, WEIR_GAUGE, "weir_memory_payload_peak_bytes", "The most there ever were.");
+    p->m_resident =
+        figure(p, WEIR_GAUGE, "weir_memory_resident_bytes", "Memory of the whole process.");
+    p->m_resident_peak = figure(p, WEIR_GAUGE, "weir_memory_resident_peak_bytes",
+                                "The most that the process ever had.");
     p->m_sync_failures =
         figure(p, WEIR_GAUGE, "weir_journal_sync_failures", "Syncs of the journal that failed.");
     p->m_journal_bytes =
@@ -596,8 +603,30 @@ void pipeline_ledger(struct pipeline *p, int64_t columns[LEDGER_COLUMNS], int64_
     *in_flight = pipeline_in_flight(p);
 }
 
+static double status_bytes(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    return at ? 1024.0 * (double)strtoll(at + strlen(name), NULL, 10) : 0;
+}
+
+/* proc(5): VmRSS and VmHWM, in kB. */
+static void refresh_resident(struct pipeline *p)
+{
+    char text[4096];
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    if (n <= 0)
+        return;
+    text[n] = 0;
+    metric_set(p->m_resident, status_bytes(text, "VmRSS:"));
+    metric_set(p->m_resident_peak, status_bytes(text, "VmHWM:"));
+}
+
 void pipeline_refresh_metrics(struct pipeline *p)
 {
+    refresh_resident(p);
     struct journal_health h;
     int64_t columns[LEDGER_COLUMNS], in_flight;
     pipeline_ledger(p, columns, &in_flight);

@@ -61,7 +61,8 @@ struct pipeline {
     struct weir_window *windows;            /* of keys; a claim may outlive its stage */
     _Atomic int64_t in_memory;              /* branches that only memory holds */
     weir_metric *ledger_metrics[LEDGER_COLUMNS];
-    weir_metric *m_in_flight, *m_memory, *m_memory_peak, *m_sync_failures, *m_journal_bytes;
+    weir_metric *m_in_flight, *m_memory, *m_memory_peak, *m_resident, *m_resident_peak,
+        *m_sync_failures, *m_journal_bytes;
     _Atomic bool is_draining; /* sources are not called any more */
     _Atomic bool is_stopping;
     _Atomic size_t sources_open;   /* sources that have not ended */

@@ -485,6 +485,20 @@ START_TEST(rate_counts_what_was_sent)
 }
 END_TEST
 
+/* A burst goes at once, and what is beyond it waits for the rate. */
+START_TEST(burst_goes_at_once)
+{
+    rig_start(&rig, workers[_i],
+              "sources: { in: { plugin: feed, count: 100, batch: 30, when: durable } }\n"
+              "sinks: { a: { plugin: take, inputs: [in], rate: 1/h, burst: 40 } }\n");
+    rig_wait(&rig, got_count(0) == 40);
+    for (int i = 0; i < 20; i++)
+        rig_nap(&rig);
+    ck_assert_int_eq(got_count(0), 40);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(batch_waits_for_more)
 {
     rig_start(&rig, workers[_i],
@@ -613,6 +627,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, result_is_told, 0, WAYS);
     tcase_add_loop_test(t, batches_have_limits, 0, WAYS);
     tcase_add_loop_test(t, rate_counts_what_was_sent, 0, 2);
+    tcase_add_loop_test(t, burst_goes_at_once, 0, 2);
     tcase_add_loop_test(t, batch_waits_for_more, 0, 2);
     tcase_add_loop_test(t, drain_does_not_wait_for_more, 0, WAYS);
     tcase_add_loop_test(t, finished_when_sources_end, 0, WAYS);
