@@ -279,11 +279,12 @@ static bool letters_go_on(struct lettering *l)
 {
     l->moved += l->page.done;
     l->stuck += l->page.gone + l->page.busy;
+    bool is_short = l->page.next <= l->query.from; /* of memory: the rest stays where it is */
     l->query.from = l->page.next;
     l->query.until = l->page.until;
     if (l->query.max)
         l->query.max -= l->page.matched;
-    if (l->page.is_over || (l->left && !l->query.max))
+    if (l->page.is_over || is_short || (l->left && !l->query.max))
         return false;
     letters_page_fini(&l->page);
     l->page = (struct letters_page){0};

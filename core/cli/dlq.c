@@ -120,6 +120,8 @@ static int page_stopped(struct dlq *d, weir_str request, struct buf *out)
         q.journal = d->journal;
         q.stages = d->stages;
         (void)letters_page(&q, &page, NULL, NULL, &e);
+        if (page.is_failed)
+            (void)error_set(&e, EXIT_IO, "%s: the journal cannot be written", d->data_dir);
     }
     letters_page_print(&page, out);
     letters_page_fini(&page);
@@ -257,17 +259,22 @@ static void end_progress(const struct dlq *d)
         (void)fputs("\r\033[K", stderr);
 }
 
+enum { STUCK_NS = 100 * 1000 * 1000 };
+
+static void wait_ns(int64_t ns)
+{
+    const struct timespec wait = {0, (long)ns};
+    (void)nanosleep(&wait, NULL);
+}
+
 /* No faster than --rate: what was done until now tells when the next page is due. */
 static void keep_pace(const struct dlq *d)
 {
     if (d->rate <= 0)
         return;
     int64_t due = d->begun_ns + (int64_t)((double)d->matched / d->rate * 1e9);
-    for (int64_t left; !is_interrupted && (left = due - clock_mono(&clock_real)) > 0;) {
-        int64_t step = left < 100000000 ? left : 100000000;
-        const struct timespec wait = {0, (long)step};
-        (void)nanosleep(&wait, NULL);
-    }
+    for (int64_t left; !is_interrupted && (left = due - clock_mono(&clock_real)) > 0;)
+        wait_ns(left < STUCK_NS ? left : STUCK_NS);
 }
 
 static bool is_enough(const struct dlq *d)
@@ -279,7 +286,7 @@ static bool is_enough(const struct dlq *d)
 static int work_off(struct dlq *d, const char *queue, bool is_dry)
 {
     uint64_t from = 0, until = 0;
-    bool is_over = false;
+    bool is_over = false, is_stuck = false;
     int code = 0;
     while (!code && !is_over && !is_enough(d)) {
         struct buf out = {0};
@@ -289,6 +296,7 @@ static int work_off(struct dlq *d, const char *queue, bool is_dry)
         weir_str page = json_trim(buf_str(&out));
         if (!code) {
             uint64_t next = number_of(page, "next");
+            is_stuck = next <= from;
             take_page(d, page, &a);
             d->seen += next > from ? next - from : 0;
             from = next;
@@ -297,6 +305,8 @@ static int work_off(struct dlq *d, const char *queue, bool is_dry)
         }
         arena_fini(&a);
         buf_fini(&out);
+        if (!code && !is_over && is_stuck) /* the runner is short of memory */
+            wait_ns(STUCK_NS);
         if (!code && !is_over && strcmp(d->act, "list") != 0) {
             show_progress(d);
             keep_pace(d);

@@ -92,6 +92,8 @@ static int redrive_back(struct journal *j, const char *name, uint64_t max, char 
         left += page.gone + page.busy;
         q.from = page.next;
         q.until = page.until;
+        if (page.is_failed)
+            failed = error_set(e, EXIT_IO, "redrive %s: the journal cannot be written", name);
     } while (!failed && !page.is_over && (!max || moved < max));
     letters_page_fini(&page);
     buf_print(out, "{\"moved\":%" PRIu64 ",\"left\":%" PRIu64 "}\n", moved, left);

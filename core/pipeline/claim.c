@@ -85,6 +85,14 @@ void claim_keep_with(struct weir_claim *take, struct journal_unit *u)
     claim_keep(take);
 }
 
+/* Others may look at who has the key. */
+void claim_set_id(struct weir_claim *c, const weir_id *id)
+{
+    (void)pthread_mutex_lock(&c->table->lock);
+    memcpy(c->entry.id, id->bytes, sizeof c->entry.id);
+    (void)pthread_mutex_unlock(&c->table->lock);
+}
+
 void claim_attach(struct weir_claim *take, struct slot *s)
 {
     take->next = atomic_load_explicit(&s->claims, memory_order_relaxed);

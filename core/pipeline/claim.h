@@ -20,6 +20,7 @@ void claim_table_free(struct claim_table *t);
 /* OK with the claim; else the entry that has the key: DROP recorded, PENDING claimed. */
 weir_status claim_new(struct claim_table *t, const struct keys_entry *wanted,
                       struct weir_claim **claim, struct keys_entry *found);
+void claim_set_id(struct weir_claim *c, const weir_id *id); /* of its event */
 void claim_attach(struct weir_claim *take, struct slot *s);
 /* Known from now on; or given back. */
 void claim_keep(struct weir_claim *take);

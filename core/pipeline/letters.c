@@ -308,6 +308,7 @@ static void page_done(void *user, weir_status status, const struct journal_unit 
     if (status != WEIR_OK) {
         queue_unclaim(w->queue, w->claimed, w->claimed_count);
         w->page->done = 0;
+        w->page->is_failed = true;
     }
     for (size_t i = 0; i < w->back_count && status == WEIR_OK; i++)
         if (w->back[i].inlet)

@@ -32,6 +32,7 @@ struct letters_page {
     uint64_t busy; /* somebody received them */
     uint64_t gone; /* of stages that are not in the file any more: they stay */
     bool is_over;
+    bool is_failed;        /* the unit is not on disk: nothing was done */
     struct buf out;        /* list, show: a JSON object a line */
     struct buf gone_names; /* the stages: JSON texts, with commas */
 };

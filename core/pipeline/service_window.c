@@ -73,7 +73,7 @@ static void attach(const weir_windows *s, weir_claim *take, const weir_event *pu
 {
     struct lane *l = service_lane("weir.window/1");
     struct event *ev = event_of(pub);
-    memcpy(take->entry.id, pub->id.bytes, sizeof take->entry.id);
+    claim_set_id(take, &pub->id);
     if (l->stage->role == ROLE_SOURCE) {
         take->next = ev->claims;
         ev->claims = take;
