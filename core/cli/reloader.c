@@ -79,7 +79,7 @@ static void set_figures(struct reloader *r)
 {
     r->hash = plan_hash(r->settings.pipeline->plan) >> 16;
     metric_set(r->m_hash, (double)r->hash);
-    metric_set(r->m_time, (double)(clock_wall(&clock_real) / 1000000) / 1e3);
+    metric_set(r->m_time, (double)clock_wall(&clock_real) / 1e9);
     metric_set(r->m_success, 1);
 }
 

@@ -190,9 +190,9 @@ uint32_t slot_small(struct journal *j, size_t bytes)
     if (bytes >= size || count_usual(j) < SLOTS_RESERVED)
         return 0;
     for (const struct slot *slot = j->slots; slot; slot = slot->next)
-        if (slot->bytes < floor_bytes(j) && slot->bytes >= bytes + 3U * FORMAT_HEADER_BYTES)
+        if (slot->bytes < floor_bytes(j) && slot->bytes >= bytes + (size_t)3 * FORMAT_HEADER_BYTES)
             return slot->bytes - 3 * FORMAT_HEADER_BYTES;
-    for (; size >= least && size >= bytes + 3UL * FORMAT_HEADER_BYTES; size /= 2)
+    for (; size >= least && size >= bytes + (size_t)3 * FORMAT_HEADER_BYTES; size /= 2)
         if (slot_make(j, size / FORMAT_HEADER_BYTES * FORMAT_HEADER_BYTES) == 0)
             return size / FORMAT_HEADER_BYTES * FORMAT_HEADER_BYTES - 3 * FORMAT_HEADER_BYTES;
     return 0;
