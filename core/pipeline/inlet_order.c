@@ -243,22 +243,26 @@ void order_forget(struct inlet *in, struct entry *e)
     advance(in, l);
 }
 
+/* What is on disk comes again from there; the rest of the line stays in its order. */
+static void let_line_go(struct inlet *in, struct line *l)
+{
+    struct held *last = l->last;
+    for (bool is_over = !last; !is_over;) {
+        is_over = l->first == last;
+        struct entry e = held_pop(in, l);
+        if (e.sequence != NO_SEQUENCE)
+            inlet_entry_abandon(in, &e);
+        else
+            hold_last(in, l, &e);
+    }
+}
+
 void order_let_go(struct inlet *in)
 {
     struct order *o = &in->order;
-    for (size_t i = 0; i < o->bucket_count; i++) {
-        for (struct line *l = o->buckets[i]; l; l = l->next) {
-            struct held *last = l->last;
-            for (bool is_over = !last; !is_over;) {
-                is_over = l->first == last;
-                struct entry e = held_pop(in, l);
-                if (e.sequence != NO_SEQUENCE)
-                    inlet_entry_abandon(in, &e);
-                else
-                    hold_last(in, l, &e);
-            }
-        }
-    }
+    for (size_t i = 0; i < o->bucket_count; i++)
+        for (struct line *l = o->buckets[i]; l; l = l->next)
+            let_line_go(in, l);
 }
 
 void order_abandon(struct inlet *in)
