@@ -250,6 +250,8 @@ static void pull(struct lane *l)
         return;
     while (s == WEIR_OK && events < TURN_EVENTS) {
         size_t before = events;
+        if (atomic_load_explicit(&l->is_held, memory_order_relaxed))
+            return;
         if (!lane_may_run(l)) {
             if (!loop_timer_is_set(&l->pause))
                 loop_timer_set(l->worker->loop, &l->pause, 2 * MS);

@@ -542,6 +542,15 @@ static int exchange(struct reloads *r, struct error *e)
     return result;
 }
 
+/* A source that was in the middle of a turn when it was held has brought more: it needs its sinks. */
+static void step_back(struct reloads *r, const struct stage *waits)
+{
+    if (r->held != HOLD_INLETS || !waits || waits->role != ROLE_SOURCE)
+        return;
+    hold(r, HOLD_INLETS, false);
+    r->held = HOLD_SOURCES;
+}
+
 int reload_step(struct pipeline *p, struct error *e)
 {
     struct reloads *r = p->reloads;
@@ -557,8 +566,10 @@ int reload_step(struct pipeline *p, struct error *e)
     }
     if (!waits && !leaving)
         return exchange(r, e);
-    if (!is_late)
+    if (!is_late) {
+        step_back(r, waits);
         return RELOAD_WAITS;
+    }
     if (waits)
         (void)error_set(e, EXIT_NOT_AVAILABLE,
                         "%s has events under way that do not end: see its sinks, or restart",
