@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "net/http_server.h"
 #include "pipeline/audit.h"
+#include "pipeline/bus.h"
 #include "pipeline/control.h"
 #include "pipeline/letters.h"
 
@@ -405,6 +406,39 @@ static void redrive(struct admin *a, struct http_request *r)
     letters_go(l);
 }
 
+static void rules(struct admin *a, struct http_request *r)
+{
+    struct buf text = {0};
+    bus_list(a->pipeline, &text);
+    answer(r, 200, NULL, &text);
+}
+
+static void rule_switch(struct admin *a, struct http_request *r, bool is_enabled)
+{
+    struct error e = {0};
+    struct buf text = {0};
+    char name[256];
+    if (!is_allowed(r))
+        return;
+    queue_name_of(r, name, sizeof name);
+    if (bus_switch(a->pipeline->journal, a->pipeline, name, is_enabled, &e) < 0) {
+        failed(r, &e);
+        return;
+    }
+    buf_print(&text, "{\"enabled\":%s}\n", is_enabled ? "true" : "false");
+    answer(r, 200, NULL, &text);
+}
+
+static void rule_enable(struct admin *a, struct http_request *r)
+{
+    rule_switch(a, r, true);
+}
+
+static void rule_disable(struct admin *a, struct http_request *r)
+{
+    rule_switch(a, r, false);
+}
+
 static void reload_done(void *arg, weir_str json)
 {
     struct buf text = {0};
@@ -441,6 +475,9 @@ static const struct admin_route routes[] = {
     {"GET /queues/{name}/messages", messages},
     {"POST /queues/{name}/purge", purge},
     {"POST /queues/{name}/redrive", redrive},
+    {"GET /rules", rules},
+    {"POST /rules/{name}/enable", rule_enable},
+    {"POST /rules/{name}/disable", rule_disable},
     {"GET /dead-letters", letters_in},
     {"POST /dead-letters", letters},
 };

@@ -18,7 +18,8 @@ static const struct cli_option options[] = {
     {0},
 };
 
-static const char *const actions[] = {"match", "explain", "test", "list", NULL};
+static const char *const actions[] = {"match",  "explain", "test", "list",
+                                      "enable", "disable", NULL};
 
 static int run_test(const struct rules_options *o, int argc, char **argv)
 {
@@ -29,6 +30,16 @@ static int run_test(const struct rules_options *o, int argc, char **argv)
     return rules_test(o, argv[1], argc > 2 ? argv[2] : NULL);
 }
 
+static int run_switch(const struct rules_options *o, int argc, char **argv)
+{
+    if (argc < 2)
+        return cli_usage_error(&command_rules, "%s needs the name of a rule, such as bus.large",
+                               argv[0]);
+    if (argc > 3)
+        return cli_usage_error(&command_rules, "too many arguments: %s", argv[3]);
+    return rules_switch(o, argv[1], argc > 2 ? argv[2] : NULL, strcmp(argv[0], "enable") == 0);
+}
+
 static int run(void *given, int argc, char **argv)
 {
     const struct rules_options *o = given;
@@ -36,8 +47,11 @@ static int run(void *given, int argc, char **argv)
     bool is_match = strcmp(verb, "match") == 0, is_explain = strcmp(verb, "explain") == 0;
     if (strcmp(verb, "test") == 0)
         return run_test(o, argc, argv);
+    if (strcmp(verb, "enable") == 0 || strcmp(verb, "disable") == 0)
+        return run_switch(o, argc, argv);
     if (!is_match && !is_explain && strcmp(verb, "list") != 0)
-        return cli_usage_error(&command_rules, "unknown action %s: match, explain, test or list",
+        return cli_usage_error(&command_rules,
+                               "unknown action %s: match, explain, test, list, enable or disable",
                                verb);
     if (argc > 2 || (is_match && argc > 1))
         return cli_usage_error(&command_rules, "too many arguments: %s", argv[is_match ? 1 : 2]);
@@ -50,7 +64,9 @@ static int run(void *given, int argc, char **argv)
 
 const struct cli_command command_rules = {
     .name = "rules",
-    .usage = "match | explain --event FILE | test CASES | list  [PIPELINE-FILE] [OPTIONS]",
+    .usage = "match | explain --event FILE | test CASES | list | enable RULE | disable RULE  "
+             "[PIPELINE-FILE] "
+             "[OPTIONS]",
     .summary = "Try event patterns on events, explain and test a pipeline's rules",
     .details =
         "`match` reads a JSON object a line, {\"pattern\": ..., \"event\": ...}, each a JSON "
@@ -64,13 +80,18 @@ const struct cli_command command_rules = {
         "(YAML or JSON: `cases:`, a list of maps with `name`, `event` and `rules`, the names of "
         "the\n"
         "rules that are to match) and exits with 1 when something differs. `list` prints the "
-        "rules.\n\n"
+        "rules.\n"
+        "`enable` and `disable` switch a rule of a bus, running or stopped. It stays so, over "
+        "restarts\n"
+        "too, until it is switched again or the pipeline file comes to say the same by "
+        "`enabled`.\n\n"
         "examples:\n"
         "  echo '{\"pattern\": {\"a\": [{\"prefix\": \"x\"}]}, \"event\": {\"a\": \"xyz\"}}' | "
         "weir "
         "rules match\n"
         "  weir rules explain --event order.json --rule bus.large pipeline.yaml\n"
-        "  weir rules test rules-test.yaml pipeline.yaml",
+        "  weir rules test rules-test.yaml pipeline.yaml\n"
+        "  weir rules disable bus.large pipeline.yaml",
     .options = options,
     .size = sizeof(struct rules_options),
     .arguments_min = 1,

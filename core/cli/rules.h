@@ -26,4 +26,7 @@ weir_str rules_name(const struct service_rule *r, struct arena *a);
 
 int rules_list(const struct rules_options *o, const char *path);
 int rules_explain(const struct rules_options *o, const char *path);
+/* rules_switch.c: "bus.large" takes events, or takes none. */
+int rules_switch(const struct rules_options *o, const char *rule, const char *path,
+                 bool is_enabled);
 int rules_test(const struct rules_options *o, const char *cases, const char *path);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "pipeline/bus.h"
 #include "pipeline/codec.h"
 #include "pipeline/commit.h"
 #include "pipeline/park.h"
@@ -97,6 +98,62 @@ static const char *class_of(weir_status s)
 
 static void letter_kept(void *arg, weir_status s);
 
+/* As EventBridge writes them into the message of a target's dead-letter queue. */
+static const char *const aws_attrs[] = {"RULE_ARN",       "TARGET_ARN",
+                                        "ERROR_CODE",     "ERROR_MESSAGE",
+                                        "RETRY_ATTEMPTS", "EXHAUSTED_RETRY_CONDITION"};
+enum { AWS_ATTRS = sizeof aws_attrs / sizeof *aws_attrs };
+
+bool dead_is_own(weir_str key)
+{
+    bool is_own = key.len >= 5 && memcmp(key.ptr, "dead.", 5) == 0;
+    for (size_t i = 0; i < AWS_ATTRS && !is_own; i++)
+        is_own = weir_same(key, aws_attrs[i]);
+    return is_own;
+}
+
+static const char *aws_code_of(weir_status s)
+{
+    if (s == WEIR_E_REJECT)
+        return "INVALID_PARAMETER";
+    return s == WEIR_E_CONFIG ? "SDK_CLIENT_ERROR" : "INTERNAL_ERROR";
+}
+
+static size_t add_aws_attr(weir_attr *items, size_t n, struct block *b, size_t which,
+                           const char *value)
+{
+    items[n].key = weir_text(aws_attrs[which]);
+    items[n].value = block_text(b, weir_text(value));
+    return n + 1;
+}
+
+/* What came by a rule of an event bus: the stage that reads the rule's port is its target. */
+static size_t add_aws_attrs(struct pipeline *p, const struct letter *l, weir_attr *items, size_t n,
+                            struct block *b)
+{
+    const struct stage *s = l->inlet->stage;
+    const struct plan_retry *retry = l->inlet->retry;
+    struct buf text = {0};
+    char attempts[16];
+    if (!bus_rule_arn(p, s, &text))
+        return n;
+    n = add_aws_attr(items, n, b, 0, buf_text(&text));
+    text.len = 0;
+    buf_print(&text, "arn:weir:pipeline:%s:%s:stage/%s", p->env.region, p->env.account, s->name);
+    n = add_aws_attr(items, n, b, 1, buf_text(&text));
+    buf_fini(&text);
+    n = add_aws_attr(items, n, b, 2, aws_code_of(l->entry.error));
+    n = add_aws_attr(items, n, b, 3, l->why);
+    uint32_t again = l->entry.attempts ? l->entry.attempts - 1 : 0;
+    (void)snprintf(attempts, sizeof attempts, "%u", again);
+    n = add_aws_attr(items, n, b, 4, attempts);
+    if (l->entry.error != WEIR_E_RETRY)
+        return n;
+    bool is_by_count = retry->max_attempts && l->entry.attempts >= (uint64_t)retry->max_attempts;
+    return add_aws_attr(items, n, b, 5,
+                        is_by_count ? "MaximumRetryAttempts" : "MaximumEventAgeInSeconds");
+}
+
 static void add_letter_attrs(struct pipeline *p, struct letter *l, struct event *copy,
                              struct block *b)
 {
@@ -114,15 +171,16 @@ static void add_letter_attrs(struct pipeline *p, struct letter *l, struct event 
         {"dead.last_time", time[1]},
     };
     const weir_pairs *old = &copy->pub.attrs;
-    weir_attr *items = block_take(b, (old->count + OWN) * sizeof *items);
+    weir_attr *items = block_take(b, (old->count + OWN + AWS_ATTRS) * sizeof *items);
     size_t n = 0;
     for (size_t i = 0; i < old->count; i++)
-        if (old->items[i].key.len < 5 || memcmp(old->items[i].key.ptr, "dead.", 5) != 0)
+        if (!dead_is_own(old->items[i].key))
             items[n++] = old->items[i];
     for (size_t i = 0; i < OWN; i++) {
         items[n].key = weir_text(own[i][0]);
         items[n++].value = block_text(b, weir_text(own[i][1]));
     }
+    n = add_aws_attrs(p, l, items, n, b);
     copy->pub.attrs = (weir_pairs){n, items};
 }
 

@@ -5,6 +5,8 @@
 
 struct dead_letters; /* the queues of a pipeline, by name */
 
+bool dead_is_own(weir_str key); /* an attribute that dead letters add */
+
 struct dead_letters *dead_letters_open(struct pipeline *p, struct error *e);
 void dead_letters_free(struct dead_letters *d);
 /* The entry's branch ends once the letter is on disk; in the same unit its record is acknowledged. */

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "match/match.h"
 #include "pipeline/codec.h"
+#include "pipeline/dead.h"
 #include "pipeline/inlet.h"
 #include "json/json.h"
 
@@ -198,7 +199,7 @@ static void strip(struct block *b, weir_event *ev)
     weir_attr *items = block_take(b, (ev->attrs.count + 1) * sizeof *items);
     size_t n = 0;
     for (size_t i = 0; i < ev->attrs.count; i++)
-        if (!text_starts(ev->attrs.items[i].key, "dead."))
+        if (!dead_is_own(ev->attrs.items[i].key))
             items[n++] = ev->attrs.items[i];
     ev->attrs = (weir_pairs){n, items};
 }

@@ -89,19 +89,29 @@ struct service_tables *service_tables_new(void)
     service_logs_init(t);
     service_metrics_init(t);
     service_window_init(t);
+    service_bus_init(t);
     t->about = (weir_pipeline){.base = WEIR_OFFER(WEIR_PIPELINE),
                                .has_result = has_result,
                                .end = end,
                                .reads = reads};
-    const weir_service *all[] = {&t->match.base,       &t->json.base,   &t->schema.base,
-                                 &t->shape.base,       &t->queue.base,  &t->http_server.base,
-                                 &t->http_client.base, &t->logs.base,   &t->metrics.base,
-                                 &t->about.base,       &t->window.base, NULL};
+    const weir_service *all[] = {&t->match.base,
+                                 &t->json.base,
+                                 &t->schema.base,
+                                 &t->shape.base,
+                                 &t->queue.base,
+                                 &t->http_server.base,
+                                 &t->http_client.base,
+                                 &t->logs.base,
+                                 &t->metrics.base,
+                                 &t->about.base,
+                                 &t->window.base,
+                                 &t->bus.base,
+                                 NULL};
     memcpy(t->all, all, sizeof all);
-    weir_service *bases[] = {&t->match.base,       &t->json.base,  &t->schema.base,
-                             &t->shape.base,       &t->queue.base, &t->http_server.base,
-                             &t->http_client.base, &t->logs.base,  &t->metrics.base,
-                             &t->about.base,       &t->window.base};
+    weir_service *bases[] = {&t->match.base,       &t->json.base,   &t->schema.base,
+                             &t->shape.base,       &t->queue.base,  &t->http_server.base,
+                             &t->http_client.base, &t->logs.base,   &t->metrics.base,
+                             &t->about.base,       &t->window.base, &t->bus.base};
     for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++)
         bases[i]->self = t;
     return t;

@@ -1,5 +1,6 @@
 /* pipeline/services.h: the services that the host offers, one file each. */
 #pragma once
+#include <weir/bus.h>
 #include <weir/http_client.h>
 #include <weir/http_server.h>
 #include <weir/json.h>
@@ -32,7 +33,8 @@ struct service_tables {
     weir_metrics metrics;
     weir_pipeline about;
     weir_windows window;
-    const weir_service *all[12];      /* ends with NULL */
+    weir_buses bus;
+    const weir_service *all[13];      /* ends with NULL */
     struct declared *queues_declared; /* by checks */
 };
 
@@ -45,6 +47,7 @@ void service_http_server_init(struct service_tables *t);
 void service_http_client_init(struct service_tables *t);
 void service_logs_init(struct service_tables *t);
 void service_metrics_init(struct service_tables *t);
+void service_bus_init(struct service_tables *t);
 void service_window_init(struct service_tables *t);
 void service_window_free(struct pipeline *p);
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include <weir/bus.h>
 #include <weir/match.h>
 #include <weir/shape.h>
 
@@ -26,8 +27,9 @@ struct bus {
     weir_map rules;
     const weir_match *match;
     const weir_shapes *shapes;
-    weir_match_set *set;   /* of the enabled rules */
-    uint32_t *numbers;     /* pattern of the set to rule */
+    const weir_buses *buses;
+    weir_bus *handle;
+    weir_match_set *set;   /* pattern i is that of rule i, also of one that is not enabled */
     weir_shape **compiled; /* one a rule; NULL: the event as it is */
 };
 
@@ -109,20 +111,18 @@ static weir_status bus_start(void *self, const weir_host *h)
 {
     struct bus *b = self;
     const struct rule *rules = b->rules.items;
-    uint32_t n = 0;
     b->set = b->match->set(b->match);
-    b->numbers = h->keep(h, (b->rules.count + 1) * sizeof *b->numbers);
     b->compiled = h->keep(h, (b->rules.count + 1) * sizeof(weir_shape *));
+    weir_bus_rule *told = h->keep(h, (b->rules.count + 1) * sizeof *told);
     for (uint32_t i = 0; i < b->rules.count; i++) {
         b->compiled[i] = NULL;
-        if (!rules[i].enabled)
-            continue;
+        told[i] = (weir_bus_rule){b->rules.names[i], rules[i].enabled};
         if (b->match->add(b->match, b->set, &rules[i].pattern) != WEIR_OK)
             return WEIR_E_CONFIG;
         if (shapes_events(&rules[i]) && compile_shape(b, &rules[i], &b->compiled[i]) != WEIR_OK)
             return WEIR_E_CONFIG;
-        b->numbers[n++] = i;
     }
+    b->handle = b->buses->open(b->buses, told, b->rules.count, BUS_RULES);
     return WEIR_OK;
 }
 
@@ -160,12 +160,15 @@ static size_t route(const struct bus *b, const weir_host *h, const weir_event *i
 {
     struct worker *w = h->worker;
     const uint32_t *hits = NULL;
-    size_t n = b->match->test(b->match, b->set, in, &hits);
+    size_t n = b->match->test(b->match, b->set, in, &hits), taken = 0;
     weir_event *shared = h->pass(h, out, in);
     h->to(h, shared, BUS_ALL);
     for (size_t i = 0; i < n; i++) {
-        uint32_t rule = b->numbers[hits[i]];
+        uint32_t rule = hits[i];
         weir_event *ev = shared;
+        if (!b->buses->is_enabled(b->buses, b->handle, rule))
+            continue;
+        taken++;
         if (b->compiled[rule]) {
             ev = h->pass(h, out, in);
             h->set_body(h, ev,
@@ -175,9 +178,9 @@ static size_t route(const struct bus *b, const weir_host *h, const weir_event *i
         if (!w->hits[rule]++)
             w->touched[w->touched_count++] = rule;
     }
-    if (!n)
+    if (!taken)
         h->to(h, shared, BUS_UNMATCHED);
-    return n;
+    return taken;
 }
 
 static weir_status bus_batch(void *self, const weir_host *h, const weir_batch *in, weir_batch *out)
@@ -217,13 +220,15 @@ static const weir_option rule_options[] = {
     WEIR_OPTION(struct rule, input_transformer, WEIR_ITEMS(struct transformer, transformer_options),
                 .help = "Makes a new body, as in EventBridge."),
     WEIR_OPTION(struct rule, enabled, .preset = "true",
-                .help = "A rule that is not enabled is checked and matches nothing."),
+                .help = "A rule that is not enabled is checked and matches nothing; `weir rules "
+                        "enable` switches it."),
     {0},
 };
 
 static const weir_option options[] = {
     WEIR_NEED(struct bus, match, WEIR_MATCH),
     WEIR_NEED(struct bus, shapes, WEIR_SHAPE),
+    WEIR_NEED(struct bus, buses, WEIR_BUS),
     WEIR_OPTION(struct bus, rules, WEIR_ITEMS(struct rule, rule_options), .ports = true,
                 .required = true,
                 .help = "Rules by name. Each is a port: bus.user-created has what the rule "

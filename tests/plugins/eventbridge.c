@@ -1,6 +1,7 @@
 /* tests/plugins/eventbridge.c: which ports an event goes to, and with which body. */
 #include "support.h"
 
+#include <weir/bus.h>
 #include <weir/match.h>
 
 /* A match service: the pattern is a JSON string, and matches events of that type; "*" matches all. */
@@ -54,11 +55,43 @@ static const weir_match match = {
     .explain = match_explain,
 };
 
+/* Rules are as the file says. */
+struct weir_bus {
+    size_t count;
+    bool is_enabled[8];
+};
+
+static weir_bus one_bus;
+
+static weir_bus *bus_open(const weir_buses *s, const weir_bus_rule *rules, size_t count,
+                          uint32_t first_port)
+{
+    ck_assert_uint_eq(first_port, 2);
+    ck_assert_uint_le(count, 8);
+    one_bus.count = count;
+    for (size_t i = 0; i < count; i++)
+        one_bus.is_enabled[i] = rules[i].is_enabled;
+    return &one_bus;
+}
+
+static bool bus_is_enabled(const weir_buses *s, const weir_bus *b, uint32_t rule)
+{
+    ck_assert_uint_lt(rule, b->count);
+    return b->is_enabled[rule];
+}
+
+static const weir_buses buses = {
+    .base = WEIR_OFFER(WEIR_BUS),
+    .open = bus_open,
+    .is_enabled = bus_is_enabled,
+};
+
 static weir_test *bus(const char *rules)
 {
     weir_test *t = weir_test_new(WEIR_TEST_TRANSFORM, "eventbridge", rules, NULL);
     weir_test_give(t, &match.base);
     weir_test_give(t, &shapes.base);
+    weir_test_give(t, &buses.base);
     return t;
 }
 
@@ -101,6 +134,27 @@ static const char *const shaping =
     "rules={\"path\":{\"pattern\":\"A\",\"input_path\":\"$.detail\"},\"plain\":{\"pattern\":\"A\"},"
     "\"made\":{\"pattern\":\"A\",\"input_transformer\":{\"input_paths\":{\"x\":\"$.a\"},"
     "\"input_template\":\"<x>\"}}}";
+
+START_TEST(follows_the_switch)
+{
+    weir_test *t = bus("rules={\"a\":{\"pattern\":\"A\"},"
+                       "\"b\":{\"pattern\":\"A\",\"enabled\":false}}");
+    ck_assert_int_eq(weir_test_start(t), WEIR_OK);
+    one_bus.is_enabled[0] = false;
+    weir_test_set(t, weir_test_event(t, "{}"), "@type", "A");
+    ck_assert_int_eq(weir_test_push(t), WEIR_OK);
+    const weir_test_out *out = weir_test_out_of(t, 0);
+    ck_assert(weir_test_is_on(out, 0) && weir_test_is_on(out, 1));
+    ck_assert(!weir_test_is_on(out, 2) && !weir_test_is_on(out, 3));
+    ck_assert_double_eq(weir_test_metric(t, "unmatched"), 1);
+    one_bus.is_enabled[1] = true;
+    weir_test_set(t, weir_test_event(t, "{}"), "@type", "A");
+    ck_assert_int_eq(weir_test_push(t), WEIR_OK);
+    out = weir_test_out_of(t, 1);
+    ck_assert(weir_test_is_on(out, 3) && !weir_test_is_on(out, 1) && !weir_test_is_on(out, 2));
+    ck_assert_int_eq(weir_test_free(t), 0);
+}
+END_TEST
 
 START_TEST(shapes_for_its_own_rule_only)
 {
@@ -165,6 +219,6 @@ int main(void)
 {
     return run_tests("eventbridge",
                      (const TTest *const[]){routes_one_shared_event, tells_what_no_rule_wanted,
-                                            shapes_for_its_own_rule_only, retries_without_memory,
-                                            refuses_wrong_rules, NULL});
+                                            follows_the_switch, shapes_for_its_own_rule_only,
+                                            retries_without_memory, refuses_wrong_rules, NULL});
 }

@@ -1,5 +1,6 @@
 /* unit/plugin_layout.c: the layout of ABI 1.0 on LP64: a line that fails is a broken promise. */
 #include <stdio.h>
+#include <weir/bus.h>
 #include <weir/aws.h>
 #include <weir/aws_service.h>
 #include <weir/function.h>
@@ -298,6 +299,13 @@ AT(weir_schemas, base, 0);
 AT(weir_schemas, load, 32);
 AT(weir_schemas, compile, 40);
 AT(weir_schemas, test, 48);
+SIZE(weir_buses, 48);
+AT(weir_buses, base, 0);
+AT(weir_buses, open, 32);
+AT(weir_buses, is_enabled, 40);
+SIZE(weir_bus_rule, 16);
+AT(weir_bus_rule, name, 0);
+AT(weir_bus_rule, is_enabled, 8);
 SIZE(weir_shapes, 64);
 AT(weir_shapes, base, 0);
 AT(weir_shapes, compile, 32);

@@ -1,0 +1,186 @@
+/* pipeline/service_bus.c: weir.bus/1: the rules of event buses, which of them are on. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "pipeline/bus.h"
+#include "pipeline/services.h"
+
+enum { AS_IN_FILE, SWITCHED_OFF, SWITCHED_ON }; /* values of a rule's counter in the journal */
+
+struct rule {
+    const char *name;
+    _Atomic bool is_enabled;
+};
+
+struct weir_bus {
+    struct weir_bus *next; /* of the pipeline */
+    struct pipeline *pipeline;
+    struct stage *stage;
+    uint32_t first_port;
+    size_t count;
+    struct rule *rules;
+};
+
+static uint32_t counter_of(struct journal *j, const char *rule)
+{
+    char *name = mem_format("rule/%s", rule);
+    uint32_t counter = journal_counter(j, name);
+    mem_free(name);
+    return counter;
+}
+
+/* What was switched holds until the file says the same: then the file has the word again. */
+static bool state_of(struct journal *j, const char *stage, const weir_bus_rule *rule)
+{
+    char *name = mem_format("%s.%s", stage, rule->name);
+    uint32_t counter = counter_of(j, name);
+    int64_t value = journal_counter_value(j, counter);
+    bool is_on = value == AS_IN_FILE ? rule->is_enabled : value == SWITCHED_ON;
+    if (value != AS_IN_FILE && is_on == rule->is_enabled) {
+        struct journal_unit *u = journal_begin(j);
+        unit_count(u, counter, -value);
+        journal_submit(u, JOURNAL_LAZY, NULL, NULL);
+    } else if (value != AS_IN_FILE) {
+        log_write(WEIR_INFO, stage, "the rule %s is %s: it was switched by a command", rule->name,
+                  is_on ? "enabled" : "disabled");
+    }
+    mem_free(name);
+    return is_on;
+}
+
+static void bus_end(void *arg)
+{
+    struct weir_bus *bus = arg, **link = &bus->pipeline->buses;
+    (void)pthread_mutex_lock(&bus->pipeline->lock);
+    while (*link != bus)
+        link = &(*link)->next;
+    *link = bus->next;
+    (void)pthread_mutex_unlock(&bus->pipeline->lock);
+    mem_free(bus->rules);
+    mem_free(bus);
+}
+
+static weir_bus *open_bus(const weir_buses *s, const weir_bus_rule *rules, size_t count,
+                          uint32_t first_port)
+{
+    struct lane *l = service_lane("weir.bus/1");
+    struct pipeline *p = l->stage->pipeline;
+    struct weir_bus *bus = MEM_NEW(struct weir_bus);
+    *bus = (struct weir_bus){NULL, p, l->stage, first_port, count, NULL};
+    bus->rules = mem_grow(NULL, (count + 1) * sizeof *bus->rules);
+    for (size_t i = 0; i < count; i++) {
+        bus->rules[i].name = rules[i].name;
+        atomic_init(&bus->rules[i].is_enabled, state_of(p->journal, l->stage->name, &rules[i]));
+    }
+    (void)pthread_mutex_lock(&p->lock);
+    bus->next = p->buses;
+    p->buses = bus;
+    (void)pthread_mutex_unlock(&p->lock);
+    service_at_end(l->stage, bus_end, bus);
+    return bus;
+}
+
+static bool is_enabled(const weir_buses *s, const weir_bus *bus, uint32_t rule)
+{
+    return atomic_load_explicit(&bus->rules[rule].is_enabled, memory_order_relaxed);
+}
+
+void service_bus_init(struct service_tables *t)
+{
+    t->bus = (weir_buses){WEIR_OFFER(WEIR_BUS), open_bus, is_enabled};
+}
+
+/* ---- which rule a stage reads ---- */
+
+static const struct rule *rule_read(const struct weir_bus *bus, const struct stage *s, size_t *n)
+{
+    const struct rule *found = NULL;
+    for (size_t i = 0; i < bus->count; i++) {
+        const struct port *port = &bus->stage->ports[bus->first_port + i];
+        for (size_t k = 0; k < port->count; k++)
+            if (port->edges[k].to == s) {
+                found = &bus->rules[i];
+                (*n)++;
+            }
+    }
+    return found;
+}
+
+bool bus_rule_arn(struct pipeline *p, const struct stage *s, struct buf *out)
+{
+    size_t n = 0;
+    const struct weir_bus *of = NULL;
+    const struct rule *rule = NULL;
+    (void)pthread_mutex_lock(&p->lock);
+    for (const struct weir_bus *b = p->buses; b; b = b->next) {
+        const struct rule *found = b->stage->is_outgoing ? NULL : rule_read(b, s, &n);
+        if (found)
+            rule = found, of = b;
+    }
+    if (n == 1)
+        buf_print(out, "arn:aws:events:%s:%s:rule/%s/%s", p->env.region, p->env.account,
+                  of->stage->name, rule->name);
+    (void)pthread_mutex_unlock(&p->lock);
+    return n == 1;
+}
+
+/* ---- switching ---- */
+
+static bool is_rule(const struct weir_bus *bus, const struct rule *r, const char *name)
+{
+    size_t n = strlen(bus->stage->name);
+    return strncmp(name, bus->stage->name, n) == 0 && name[n] == '.' &&
+           strcmp(name + n + 1, r->name) == 0;
+}
+
+/* All of this name: after a reload an outgoing one may still have events. */
+static bool set_all(struct pipeline *p, const char *name, const bool *is_on)
+{
+    bool is_known = false;
+    (void)pthread_mutex_lock(&p->lock);
+    for (struct weir_bus *b = p->buses; b; b = b->next)
+        for (size_t i = 0; i < b->count; i++) {
+            if (!is_rule(b, &b->rules[i], name))
+                continue;
+            is_known = true;
+            if (is_on)
+                atomic_store(&b->rules[i].is_enabled, *is_on);
+        }
+    (void)pthread_mutex_unlock(&p->lock);
+    return is_known;
+}
+
+int bus_switch(struct journal *j, struct pipeline *p, const char *rule, bool is_enabled,
+               struct error *e)
+{
+    if (p && !set_all(p, rule, NULL))
+        return error_set(e, EXIT_BAD_DATA,
+                         "no bus has a rule %s: `weir rules list` prints them all", rule);
+    uint32_t counter = counter_of(j, rule);
+    struct journal_unit *u = journal_begin(j);
+    int64_t wanted = is_enabled ? SWITCHED_ON : SWITCHED_OFF;
+    unit_count(u, counter, wanted - journal_counter_value(j, counter));
+    if (journal_submit_wait(u) != WEIR_OK)
+        return error_set(e, EXIT_IO, "switch %s: the journal cannot be written", rule);
+    if (p)
+        (void)set_all(p, rule, &is_enabled);
+    return 0;
+}
+
+void bus_list(struct pipeline *p, struct buf *out)
+{
+    const char *comma = "";
+    buf_add_char(out, '[');
+    (void)pthread_mutex_lock(&p->lock);
+    for (const struct weir_bus *b = p->buses; b; b = b->next)
+        for (size_t i = 0; i < b->count && !b->stage->is_outgoing; i++) {
+            bool is_on = atomic_load(&b->rules[i].is_enabled);
+            buf_print(out, "%s{\"rule\":\"%s.%s\",\"enabled\":%s}", comma, b->stage->name,
+                      b->rules[i].name, is_on ? "true" : "false");
+            comma = ",";
+        }
+    (void)pthread_mutex_unlock(&p->lock);
+    buf_add_text(out, "]\n");
+}

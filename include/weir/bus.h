@@ -1,0 +1,25 @@
+/* weir/bus.h: what the core knows of the rules of an event bus (service weir.bus/1).
+ *
+ * Offered by the host. Rules are switched on and off while the runner runs, and what fails at a stage
+ * that reads a rule's port says by which rule it came. */
+#pragma once
+#include <weir/plugin.h>
+
+typedef struct weir_buses weir_buses;
+#define WEIR_BUS weir_buses, "weir.bus/1", is_enabled
+
+typedef struct weir_bus weir_bus; /* opaque */
+
+typedef struct weir_bus_rule {
+    const char *name;
+    bool is_enabled; /* as the pipeline file says */
+} weir_bus_rule; /* frozen */
+
+struct weir_buses {
+    weir_service base;
+    /* In start: the rules of this instance; rule i is port first_port + i. Until stop. */
+    weir_bus *(*open)(const weir_buses *s, const weir_bus_rule *rules, size_t count,
+                      uint32_t first_port);
+    /* Any thread: whether the rule takes events now. */
+    bool (*is_enabled)(const weir_buses *s, const weir_bus *bus, uint32_t rule);
+};
