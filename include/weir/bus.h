@@ -13,7 +13,7 @@ typedef struct weir_bus weir_bus; /* opaque */
 typedef struct weir_bus_rule {
     const char *name;
     bool is_enabled; /* as the pipeline file says */
-} weir_bus_rule; /* frozen */
+} weir_bus_rule;     /* frozen */
 
 struct weir_buses {
     weir_service base;

@@ -1,8 +1,8 @@
 /* unit/plugin_layout.c: the layout of ABI 1.0 on LP64: a line that fails is a broken promise. */
 #include <stdio.h>
-#include <weir/bus.h>
 #include <weir/aws.h>
 #include <weir/aws_service.h>
+#include <weir/bus.h>
 #include <weir/function.h>
 #include <weir/http_client.h>
 #include <weir/http_server.h>
