@@ -126,12 +126,11 @@ static void journal_free(struct journal *j)
     mem_free(j);
 }
 
+/* Its name is synced at every open: who made it may have died before. */
 static int make_dir(struct journal *j, struct error *e)
 {
     int result = j->disk->make_dir(j->disk, j->path);
-    if (result == -EEXIST)
-        return 0;
-    if (result < 0)
+    if (result < 0 && result != -EEXIST)
         return error_sys(e, -result, "journal %s: make the directory", j->path);
     const char *slash = strrchr(j->path, '/');
     char *parent = slash && slash != j->path ? mem_copy(j->path, (size_t)(slash - j->path))

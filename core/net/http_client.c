@@ -97,7 +97,7 @@ struct fetch {
     CURL *easy;
     struct curl_slist *headers;
     struct buf body, head;
-    bool is_too_large;
+    bool is_too_large, has_head; /* the empty line after its fields came */
     char problem[CURL_ERROR_SIZE];
 };
 
@@ -116,8 +116,11 @@ static size_t take_field(char *bytes, size_t size, size_t n, void *user)
 {
     struct fetch *f = user;
     size_t len = size * n;
-    if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0)
+    if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0) {
         f->head.len = 0; /* those of a 100 came before */
+        f->has_head = false;
+    }
+    f->has_head |= len && (*bytes == '\r' || *bytes == '\n');
     if (f->head.len + len > HEAD_BYTES_MAX) {
         f->is_too_large = true;
         return 0;
@@ -254,7 +257,10 @@ static void finish(struct fetch *f, CURLcode code)
     char text[CURL_ERROR_SIZE + 64];
     long status = 0;
     struct http_fetch_result r = {0};
-    if (code == CURLE_OK) {
+    if (code == CURLE_OK &&
+        !f->has_head) { /* libcurl takes the status of half a head for an answer */
+        r.error = "the connection ended within the answer's head";
+    } else if (code == CURLE_OK) {
         (void)lib.easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
         r.status = (int)status;
         r.body = buf_str(&f->body);

@@ -405,8 +405,7 @@ static weir_status source_request(void *self, const weir_host *h, weir_http_call
     weir_str key = r->key ? h->get(h, ev, r->key) : (weir_str){NULL, 0};
     if (key.len)
         h->set(h, ev, "@key", key);
-    if (r->respond != RESPOND_ACCEPTED)
-        pending_time(h, p);
+    pending_time(h, p);
     out->cookie_ptr = p;
     out->when = when[r->respond];
     return WEIR_OK;
@@ -491,11 +490,13 @@ static weir_status source_tick(void *self, const weir_host *h, uint32_t id, weir
     struct worker *w = h->worker;
     struct problem late = {.status = 504, .title = "Gateway Timeout"};
     int64_t now = h->now(h);
-    late.detail = weir_text("the event is not settled yet and goes on");
     for (struct pending *p = w->timed.next; p != &w->timed; p = p->next) {
         if (!p->call || p->until_ns > now)
             continue;
         late.event = &p->id;
+        late.detail = weir_text(p->route->respond == RESPOND_ACCEPTED
+                                    ? "the event is not on disk yet and may still get there"
+                                    : "the event is not settled yet and goes on");
         answer_with(s, h, p->call, &late);
         p->call = NULL;
         h->observe(h, w->late, 1);
@@ -667,7 +668,7 @@ static const weir_option route_options[] = {
                     "Answers once the event is on disk; once all sinks have it; or with the body "
                     "of the pipeline's result."),
     WEIR_OPTION(struct route, timeout, .preset = "30s", .min = 1e6, .max = 3600e9,
-                .help = "How long delivered and result wait; then the answer is 504 with the "
+                .help = "How long a request waits for its answer; then that is 504 with the "
                         "event's id, and the event goes on."),
     WEIR_OPTION(struct route, idempotency, WEIR_ITEMS(struct idempotency, idempotency_options),
                 .help = "A request whose key came before gets the answer of the first, and makes "

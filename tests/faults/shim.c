@@ -3,7 +3,7 @@
  * WEIR_FAULT_DIR names the directory, WEIR_FAULT_CONTROL a file that holds struct control: whoever
  * maps it says what fails, and when, also while the program runs. WEIR_FAULT_TRACE, if set, gets all
  * that is written and synced, in order, for power.py; lines written to WEIR_FAULT_NOTES are put among
- * it. What libc writes by itself (stdio) is not seen. */
+ * it. With WEIR_FAULT_NO_SYNC syncs are left out, which only a power cut would tell. What libc writes by itself (stdio) is not seen. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +51,7 @@ struct entry { /* of the trace; path and bytes follow */
 static struct control nothing, *control = &nothing;
 static const char *dir, *notes;
 static size_t dir_len;
+static bool is_quiet; /* syncs say yes and are left out: a process that dies loses nothing by it */
 static int trace_fd = -1;
 static unsigned char watched[FILES_MAX];
 static char *paths[FILES_MAX];
@@ -103,6 +104,7 @@ __attribute__((constructor)) static void shim_start(void)
     notes = getenv("WEIR_FAULT_NOTES");
     dir = getenv("WEIR_FAULT_DIR");
     dir_len = dir ? strlen(dir) : 0;
+    is_quiet = getenv("WEIR_FAULT_NO_SYNC") != NULL;
     int fd = path ? next_open()(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0)
         return;
@@ -358,7 +360,7 @@ static int synced(int fd, int (*sync)(int))
         return sync(fd);
     (void)pthread_mutex_lock(&lock);
     bool is_failing = fails(strike(SYNC));
-    int result = is_failing ? -1 : sync(fd);
+    int result = is_failing ? -1 : is_quiet ? 0 : sync(fd);
     trace(is_failing ? SYNC_FAILED : SYNC, paths[fd], 0);
     (void)pthread_mutex_unlock(&lock);
     return result;

@@ -68,17 +68,14 @@ class Shim:
                  kinds=sum(1 << KINDS.index(k) for k in kinds))
         self.set(first=first)
 
-    def environment(self, **more):
+    def environment(self, has_sync=False, **more):
+        """`has_sync`: syncs are done; a process that dies and not the machine needs none."""
         env = {"LD_PRELOAD": SHIM, "WEIR_FAULT_DIR": self.folder, "WEIR_FAULT_CONTROL": self.path,
-               "WEIR_FAULT_TRACE": self.trace, "WEIR_FAULT_NOTES": self.notes}
+               "WEIR_FAULT_TRACE": self.trace, "WEIR_FAULT_NOTES": self.notes,
+               "WEIR_FAULT_NO_SYNC": None if has_sync else "1"}
         if IS_SANITIZED:
             env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-        env.update(more)
-        env = environment(**env)  # takes away what is the caller's
-        env.update({k: v for k, v in (("WEIR_FAULT_DIR", self.folder), ("WEIR_FAULT_CONTROL", self.path),
-                                      ("WEIR_FAULT_TRACE", self.trace),
-                                      ("WEIR_FAULT_NOTES", self.notes)) if v})
-        return env
+        return environment(**env, **more)
 
     @staticmethod
     def _place(name):

@@ -215,8 +215,11 @@ static inline int sim_sync_dir(const struct disk *d, const char *path)
     struct sim *s = sim_of(d);
     if (!sim_tick(s))
         return -EIO;
-    for (int i = 0; i < SIM_FILES; i++)
-        s->files[i].is_named = s->files[i].name != NULL;
+    size_t n = strlen(path);
+    for (int i = 0; i < SIM_FILES; i++) {
+        const char *name = s->files[i].name;
+        s->files[i].is_named |= name && strncmp(name, path, n) == 0 && name[n] == '/';
+    }
     return 0;
 }
 
