@@ -406,6 +406,48 @@ static void redrive(struct admin *a, struct http_request *r)
     letters_go(l);
 }
 
+static void archives(struct admin *a, struct http_request *r)
+{
+    struct buf text = {0};
+    control_archives(a->pipeline->journal, &text);
+    answer(r, 200, NULL, &text);
+}
+
+static void archived(struct admin *a, struct http_request *r)
+{
+    struct error e = {0};
+    struct buf text = {0};
+    char name[128];
+    uint64_t max = query_number(r, "max", 100);
+    queue_name_of(r, name, sizeof name);
+    const struct archive_page page = {.from = query_number(r, "from", 0),
+                                      .from_ns = (int64_t)query_number(r, "from_ns", 0),
+                                      .until_ns = (int64_t)query_number(r, "until_ns", 0),
+                                      .max = max && max < 1000 ? (size_t)max : 1000};
+    if (control_archived(a->pipeline->journal, name, &page, &text, &e) < 0) {
+        failed(r, &e);
+        return;
+    }
+    answer(r, 200, "application/x-ndjson", &text);
+}
+
+static void archive_purge(struct admin *a, struct http_request *r)
+{
+    struct error e = {0};
+    struct buf text = {0};
+    char name[128];
+    uint64_t removed = 0;
+    if (!is_allowed(r))
+        return;
+    queue_name_of(r, name, sizeof name);
+    if (control_archive_clear(a->pipeline->journal, name, &removed, &e) < 0) {
+        failed(r, &e);
+        return;
+    }
+    buf_print(&text, "{\"purged\":%llu}\n", (unsigned long long)removed);
+    answer(r, 200, NULL, &text);
+}
+
 static void rules(struct admin *a, struct http_request *r)
 {
     struct buf text = {0};
@@ -475,6 +517,9 @@ static const struct admin_route routes[] = {
     {"GET /queues/{name}/messages", messages},
     {"POST /queues/{name}/purge", purge},
     {"POST /queues/{name}/redrive", redrive},
+    {"GET /archives", archives},
+    {"GET /archives/{name}/events", archived},
+    {"POST /archives/{name}/purge", archive_purge},
     {"GET /rules", rules},
     {"POST /rules/{name}/enable", rule_enable},
     {"POST /rules/{name}/disable", rule_disable},

@@ -12,6 +12,7 @@ const struct cli_command *const cli_commands[] = {
     &command_logs,
     &command_queue,
     &command_dlq,
+    &command_archive,
     &command_audit,
     &command_trace,
     &command_rules,

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "journal/archive.h"
 #include "journal/queue.h"
 
 struct keys {
@@ -220,4 +221,4 @@ static void load(void *state, weir_str bytes)
 
 const struct stream_kind keys_kind = {2, create, destroy, put, ack, note, save, load, NULL};
 
-const struct stream_kind *const journal_kinds[] = {&queue_kind, &keys_kind, NULL};
+const struct stream_kind *const journal_kinds[] = {&queue_kind, &keys_kind, &archive_kind, NULL};

@@ -9,5 +9,6 @@ bool bus_rule_arn(struct pipeline *p, const struct stage *s, struct buf *out);
  * or the pipeline file comes to say the same. p NULL: of a stopped pipeline. Waits for the disk. */
 int bus_switch(struct journal *j, struct pipeline *p, const char *rule, bool is_enabled,
                struct error *e);
+void bus_tick(struct pipeline *p); /* main thread, now and then: archives keep to their limits */
 void bus_list(struct pipeline *p,
               struct buf *out); /* JSON: [{"rule":"bus.large","enabled":true}] */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "journal/archive.h"
 #include "pipeline/claim.h"
 #include "pipeline/codec.h"
 #include "pipeline/lane.h"
@@ -21,6 +22,7 @@ struct item {
     struct inlet *const *inlets;
     size_t inlet_count;
     bool is_handed_on; /* the slot's branch becomes the inlets' */
+    bool is_stored;    /* a copy for an archive */
     bool is_cover;     /* only says that the slot's branch is safe with the unit */
     struct park *park;
     void (*fn)(void *arg, weir_status s);
@@ -113,6 +115,24 @@ void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const
     c->has_claims |= claim_is_on(ev->slot);
 }
 
+void commit_store(struct worker *w, struct archive *a, struct event *ev)
+{
+    struct commit *c = commit_now(w);
+    struct iovec parts[2];
+    w->text.len = 0;
+    codec_write(&ev->pub, &w->text);
+    parts[0] = (struct iovec){w->text.ptr, w->text.len};
+    parts[1] = codec_body(&ev->pub);
+    archive_put(a, c->unit, worker_now(w), parts, 2);
+    if (ev->slot) {
+        slot_ref(ev->slot, 1);
+        MEM_PUSH(c->items, c->count, c->cap) = (struct item){.slot = ev->slot, .is_stored = true};
+        c->has_claims |= claim_is_on(ev->slot);
+    }
+    if (unit_bytes(c->unit) > UNIT_BYTES_MAX)
+        commit_submit(w);
+}
+
 void commit_cover(struct worker *w, struct slot *slot)
 {
     if (!claim_is_on(slot))
@@ -152,6 +172,14 @@ static void item_home(struct worker *w, struct item *item, weir_status status)
 {
     if (item->is_cover)
         return;
+    if (item->is_stored && status == WEIR_OK) {
+        slot_release(item->slot, 0);
+        return;
+    }
+    if (item->is_stored) {
+        slot_fail(item->slot, WEIR_E_RETRY, "journal", "the disk has no room or failed", false);
+        return;
+    }
     if (item->fn) {
         item->fn(item->arg, status);
         return;

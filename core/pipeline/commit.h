@@ -16,6 +16,9 @@ void commit_put_one(struct worker *w, struct inlet *inlet, struct event *ev);
 void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const struct event *ev);
 /* The unit that this round's puts go to, to add to it. */
 struct journal_unit *commit_unit(struct worker *w);
+/* A copy into an archive: a branch of the event's slot of its own, which ends when it is on disk. */
+struct archive;
+void commit_store(struct worker *w, struct archive *a, struct event *ev);
 /* The slot's branch is safe with the unit, by a message or the like: its keys may go with it. */
 void commit_cover(struct worker *w, struct slot *slot);
 /* The slot of a record ended: its keys with the acknowledgement, or given back. */

@@ -5,6 +5,7 @@
 
 #include "base/id.h"
 #include "base/mem.h"
+#include "journal/archive.h"
 #include "pipeline/codec.h"
 #include "pipeline/reload.h"
 #include "json/json.h"
@@ -185,5 +186,110 @@ int control_redrive(struct journal *j, struct redrive *r, struct error *e)
         return -1;
     if (queue_redrive(q, to, r->max, &r->moved) != WEIR_OK)
         return error_set(e, EXIT_IO, "redrive %s: the journal cannot be written", r->from);
+    return 0;
+}
+
+/* ---- archives ---- */
+
+static void add_time(struct buf *out, const char *key, int64_t ns)
+{
+    char text[CLOCK_TEXT_BYTES];
+    if (!ns)
+        return;
+    (void)clock_format(ns, 3, text);
+    buf_print(out, ",\"%s\":\"%s\"", key, text);
+}
+
+static void list_archive(void *user, struct archive *a)
+{
+    struct listing *l = user;
+    struct archive_count n;
+    archive_count(a, &n);
+    buf_print(l->out, "%s{", l->comma);
+    add_text(l->out, "name", archive_name(a));
+    buf_print(l->out, ",\"events\":%llu,\"bytes\":%llu", (unsigned long long)n.events,
+              (unsigned long long)n.bytes);
+    add_time(l->out, "oldest", n.oldest_ns);
+    add_time(l->out, "newest", n.newest_ns);
+    if (n.settings.retention_ns)
+        buf_print(l->out, ",\"retention_seconds\":%lld",
+                  (long long)(n.settings.retention_ns / 1000000000));
+    if (n.settings.bytes_max)
+        buf_print(l->out, ",\"max_bytes\":%llu", (unsigned long long)n.settings.bytes_max);
+    buf_add_char(l->out, '}');
+    l->comma = ",";
+}
+
+void control_archives(struct journal *j, struct buf *out)
+{
+    struct listing l = {out, ""};
+    buf_add_char(out, '[');
+    archive_each(j, list_archive, &l);
+    buf_add_text(out, "]\n");
+}
+
+static struct archive *find_archive(struct journal *j, const char *name, struct error *e)
+{
+    struct archive *a = archive_find(j, name);
+    if (!a)
+        (void)error_set(e, EXIT_BAD_DATA, "no archive %s: `weir archive ls` lists them", name);
+    return a;
+}
+
+static void print_archived(struct peeking *p, uint64_t sequence, weir_str record, int64_t came_ns)
+{
+    char id[ID_TEXT_BYTES];
+    weir_status s;
+    struct event *ev = codec_read(record, p->block, &p->budget, &s);
+    if (!ev)
+        return;
+    id_format(&ev->pub.id, id);
+    buf_print(p->out, "{\"sequence\":%llu", (unsigned long long)sequence);
+    add_time(p->out, "archived", came_ns);
+    add_time(p->out, "time", ev->pub.time_ns);
+    print_event(p->out, &ev->pub);
+    buf_add_text(p->out, "}\n");
+}
+
+int control_archived(struct journal *j, const char *name, const struct archive_page *page,
+                     struct buf *out, struct error *e)
+{
+    enum { PAGE_BYTES = 1 << 20 };
+    struct worker nobody = {0};
+    struct peeking p = {.out = out, .budget = {.limit_bytes = UINT64_MAX / 2}};
+    struct archive *a = find_archive(j, name, e);
+    uint64_t next = 0, sequence = 0;
+    weir_str record;
+    int64_t came_ns;
+    if (!a)
+        return -1;
+    uint64_t from = archive_seek(a, page->from_ns);
+    struct reader *r = reader_new(archive_stream(a), page->from > from ? page->from : from);
+    p.block = block_new(&nobody);
+    for (size_t n = 0; reader_next(r, &record, &sequence) == WEIR_OK;) {
+        weir_str event = archive_payload(record, &came_ns);
+        if (page->until_ns && came_ns >= page->until_ns)
+            break;
+        if (came_ns < page->from_ns)
+            continue;
+        print_archived(&p, sequence, event, came_ns);
+        if (++n < page->max && out->len < PAGE_BYTES)
+            continue;
+        next = sequence + 1;
+        break;
+    }
+    block_unref(p.block);
+    reader_free(r);
+    buf_print(out, "{\"next\":%llu}\n", (unsigned long long)next);
+    return 0;
+}
+
+int control_archive_clear(struct journal *j, const char *name, uint64_t *removed, struct error *e)
+{
+    struct archive *a = find_archive(j, name, e);
+    if (!a)
+        return -1;
+    if (archive_clear(a, removed) != WEIR_OK)
+        return error_set(e, EXIT_IO, "purge %s: the journal cannot be written", name);
     return 0;
 }

@@ -10,6 +10,18 @@ int control_peek(struct journal *j, const char *name, size_t max, struct buf *ou
 int control_purge(struct journal *j, struct pipeline *p, const char *name, uint64_t *purged,
                   struct error *e);
 
+/* JSON: [{"name":...,"events":n,"bytes":n,"oldest":...,"newest":...}]. */
+void control_archives(struct journal *j, struct buf *out);
+struct archive_page {
+    uint64_t from;             /* sequence */
+    int64_t from_ns, until_ns; /* when they came; 0: any */
+    size_t max;
+};
+/* JSON lines of a page of archived events, then {"next":SEQUENCE}; 0: that was all. -1: no such archive. */
+int control_archived(struct journal *j, const char *name, const struct archive_page *page,
+                     struct buf *out, struct error *e);
+int control_archive_clear(struct journal *j, const char *name, uint64_t *removed, struct error *e);
+
 struct redrive { /* from one queue into another; dead letters go to their stages by letters.h */
     const char *from, *to;
     uint64_t max; /* 0: all */

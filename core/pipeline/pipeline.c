@@ -1,5 +1,6 @@
 /* pipeline/pipeline.c: a plan made to run: open, start, drain, stop. */
 #include "pipeline/pipeline.h"
+#include "pipeline/bus.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -337,6 +338,7 @@ void pipeline_tick(struct pipeline *p)
 {
     logstore_tick(p->logs);
     reloads_tick(p->reloads);
+    bus_tick(p);
 }
 
 /* ---- drain ---- */

@@ -58,6 +58,7 @@ struct pipeline {
     struct dead_letters *dead;            /* queues that keep what failed, by name */
     uint32_t counters[LEDGER_ALL];
     _Atomic int64_t ledger[LEDGER_COLUMNS]; /* since the data directory was made */
+    int64_t archive_tick_ns;                /* the last look at their limits */
     struct weir_bus *buses;                 /* under the lock */
     struct weir_window *windows;            /* of keys; a claim may outlive its stage */
     _Atomic int64_t in_memory;              /* branches that only memory holds */

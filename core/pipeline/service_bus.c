@@ -4,7 +4,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "journal/archive.h"
 #include "pipeline/bus.h"
+#include "pipeline/commit.h"
 #include "pipeline/services.h"
 
 enum { AS_IN_FILE, SWITCHED_OFF, SWITCHED_ON }; /* values of a rule's counter in the journal */
@@ -87,9 +89,40 @@ static bool is_enabled(const weir_buses *s, const weir_bus *bus, uint32_t rule)
     return atomic_load_explicit(&bus->rules[rule].is_enabled, memory_order_relaxed);
 }
 
+static weir_archive *archive(const weir_buses *s, const char *name, weir_duration retention,
+                             weir_size size)
+{
+    struct lane *l = service_lane("weir.bus/1");
+    struct error e = {0};
+    const struct archive_settings settings = {retention.ns, size.bytes};
+    struct archive *a = archive_open(l->stage->pipeline->journal, name, &settings, &e);
+    if (!a)
+        (void)l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
+    return (weir_archive *)a;
+}
+
+static void store(const weir_buses *s, weir_archive *a, const weir_event *ev)
+{
+    commit_store(service_lane("weir.bus/1")->worker, (struct archive *)a, event_of(ev));
+}
+
+static void trim(void *user, struct archive *a)
+{
+    archive_trim(a);
+}
+
+void bus_tick(struct pipeline *p)
+{
+    int64_t now = clock_mono(p->clock);
+    if (now - p->archive_tick_ns < INT64_C(1000000000))
+        return;
+    p->archive_tick_ns = now;
+    archive_each(p->journal, trim, NULL);
+}
+
 void service_bus_init(struct service_tables *t)
 {
-    t->bus = (weir_buses){WEIR_OFFER(WEIR_BUS), open_bus, is_enabled};
+    t->bus = (weir_buses){WEIR_OFFER(WEIR_BUS), open_bus, is_enabled, archive, store};
 }
 
 /* ---- which rule a stage reads ---- */

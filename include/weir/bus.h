@@ -1,14 +1,15 @@
 /* weir/bus.h: what the core knows of the rules of an event bus (service weir.bus/1).
  *
  * Offered by the host. Rules are switched on and off while the runner runs, and what fails at a stage
- * that reads a rule's port says by which rule it came. */
+ * that reads a rule's port says by which rule it came. An archive keeps copies of events. */
 #pragma once
 #include <weir/plugin.h>
 
 typedef struct weir_buses weir_buses;
 #define WEIR_BUS weir_buses, "weir.bus/1", is_enabled
 
-typedef struct weir_bus weir_bus; /* opaque */
+typedef struct weir_bus weir_bus;         /* opaque */
+typedef struct weir_archive weir_archive; /* opaque */
 
 typedef struct weir_bus_rule {
     const char *name;
@@ -22,4 +23,10 @@ struct weir_buses {
                       uint32_t first_port);
     /* Any thread: whether the rule takes events now. */
     bool (*is_enabled)(const weir_buses *s, const weir_bus *bus, uint32_t rule);
+    /* In start: the archive of this name, found or made. retention 0: for ever; size 0: no limit. NULL: it
+     * cannot be had, and was told: CONFIG. */
+    weir_archive *(*archive)(const weir_buses *s, const char *name, weir_duration retention,
+                             weir_size size);
+    /* In batch: a copy for the archive, on disk before the event's source is told that it is safe. */
+    void (*store)(const weir_buses *s, weir_archive *a, const weir_event *ev);
 };

@@ -8,7 +8,7 @@
 #include <weir/shape.h>
 
 enum { BUS_ALL, BUS_UNMATCHED, BUS_RULES };
-enum { NAME_MAX_LEN = 64, METRIC_MAX = 128 };
+enum { ARCHIVE_NAME_MAX = 48, NAME_MAX_LEN = 64, METRIC_MAX = 128 };
 static const char *const ports[] = {"unmatched", NULL};
 
 struct transformer {
@@ -23,19 +23,32 @@ struct rule {
     bool enabled;
 };
 
+struct archive_options {
+    const char *name;
+    weir_json pattern;
+    weir_duration retention;
+    weir_size max_size;
+};
+
 struct bus {
     weir_map rules;
+    weir_block archive; /* struct archive_options */
     const weir_match *match;
     const weir_shapes *shapes;
     const weir_buses *buses;
     weir_bus *handle;
-    weir_match_set *set;   /* pattern i is that of rule i, also of one that is not enabled */
+    weir_archive *kept; /* NULL: none */
+    weir_match_set *
+        set; /* the last pattern may be the archive's; pattern i is that of rule i, also of one that is not enabled */
     weir_shape **compiled; /* one a rule; NULL: the event as it is */
 };
 
 struct worker {
     uint32_t *hits, *touched; /* one a rule, of the batch in hand; and those that are not zero */
     size_t touched_count;
+    const weir_event **kept; /* of the batch in hand, for the archive */
+    size_t kept_count;
+    bool is_short; /* no memory for a body */
     weir_metric **matched, *unmatched;
 };
 
@@ -92,6 +105,18 @@ static weir_status check_rule(const struct bus *b, const weir_host *h, size_t i)
     return worst;
 }
 
+static weir_status check_archive(const struct bus *b, const weir_host *h, weir_match_set *set)
+{
+    static const char good[] = ".-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const struct archive_options *a = b->archive.item;
+    size_t n = a && a->name ? strspn(a->name, good) : 0;
+    if (a && a->name && (a->name[n] || !n || n > ARCHIVE_NAME_MAX))
+        return h->refuse(h, &a->name, a->name[n] ? n : 0,
+                         "an archive's name has 1 to %d letters, digits, dots, - and _",
+                         ARCHIVE_NAME_MAX);
+    return a && a->pattern.ptr ? b->match->add(b->match, set, &a->pattern) : WEIR_OK;
+}
+
 static weir_status bus_check(const void *self, const weir_host *h)
 {
     const struct bus *b = self;
@@ -104,7 +129,19 @@ static weir_status bus_check(const void *self, const weir_host *h)
         if (b->match->add(b->match, set, &rules[i].pattern) != WEIR_OK)
             worst = WEIR_E_CONFIG;
     }
-    return worst;
+    return check_archive(b, h, set) == WEIR_OK ? worst : WEIR_E_CONFIG;
+}
+
+static weir_status open_archive(struct bus *b, const weir_host *h)
+{
+    const struct archive_options *a = b->archive.item;
+    if (!a)
+        return WEIR_OK;
+    if (a->pattern.ptr && b->match->add(b->match, b->set, &a->pattern) != WEIR_OK)
+        return WEIR_E_CONFIG;
+    const char *name = a->name ? a->name : h->instance;
+    b->kept = b->buses->archive(b->buses, name, a->retention, a->max_size);
+    return b->kept ? WEIR_OK : WEIR_E_CONFIG;
 }
 
 static weir_status bus_start(void *self, const weir_host *h)
@@ -123,7 +160,7 @@ static weir_status bus_start(void *self, const weir_host *h)
             return WEIR_E_CONFIG;
     }
     b->handle = b->buses->open(b->buses, told, b->rules.count, BUS_RULES);
-    return WEIR_OK;
+    return open_archive(b, h);
 }
 
 /* A metric's name has small letters, digits and _. */
@@ -155,40 +192,64 @@ static weir_status bus_worker_start(void *self, const weir_host *h)
     return WEIR_OK;
 }
 
+static weir_event *shape(const struct bus *b, const weir_host *h, const weir_event *in,
+                         uint32_t rule, weir_batch *out)
+{
+    struct worker *w = h->worker;
+    weir_payload *body = b->shapes->apply(b->shapes, b->compiled[rule], in, b->rules.names[rule]);
+    weir_event *ev = h->pass(h, out, in);
+    w->is_short |= !body;
+    h->set_body(h, ev, body);
+    return ev;
+}
+
 /* A rule that shapes gets an event of its own; all others share one, and its body is that of `in`. */
 static size_t route(const struct bus *b, const weir_host *h, const weir_event *in, weir_batch *out)
 {
     struct worker *w = h->worker;
+    const struct archive_options *a = b->archive.item;
     const uint32_t *hits = NULL;
     size_t n = b->match->test(b->match, b->set, in, &hits), taken = 0;
+    bool is_kept = a && !a->pattern.ptr;
     weir_event *shared = h->pass(h, out, in);
     h->to(h, shared, BUS_ALL);
     for (size_t i = 0; i < n; i++) {
         uint32_t rule = hits[i];
-        weir_event *ev = shared;
+        if (rule == b->rules.count) {
+            is_kept = true;
+            continue;
+        }
         if (!b->buses->is_enabled(b->buses, b->handle, rule))
             continue;
         taken++;
-        if (b->compiled[rule]) {
-            ev = h->pass(h, out, in);
-            h->set_body(h, ev,
-                        b->shapes->apply(b->shapes, b->compiled[rule], in, b->rules.names[rule]));
-        }
-        h->to(h, ev, BUS_RULES + rule);
+        h->to(h, b->compiled[rule] ? shape(b, h, in, rule, out) : shared, BUS_RULES + rule);
         if (!w->hits[rule]++)
             w->touched[w->touched_count++] = rule;
     }
     if (!taken)
         h->to(h, shared, BUS_UNMATCHED);
+    if (is_kept)
+        w->kept[w->kept_count++] = in;
     return taken;
+}
+
+/* Last: a batch that is to come again is not kept twice. */
+static void archive_all(const struct bus *b, struct worker *w)
+{
+    for (size_t i = 0; i < w->kept_count && !w->is_short; i++)
+        b->buses->store(b->buses, b->kept, w->kept[i]);
 }
 
 static weir_status bus_batch(void *self, const weir_host *h, const weir_batch *in, weir_batch *out)
 {
     struct worker *w = h->worker;
     size_t unmatched = 0;
+    w->kept = h->scratch(h, (in->count + 1) * sizeof(const weir_event *));
+    w->kept_count = 0;
+    w->is_short = false;
     for (size_t i = 0; i < in->count; i++)
         unmatched += !route(self, h, in->events[i], out);
+    archive_all(self, w);
     if (unmatched)
         h->observe(h, w->unmatched, (double)unmatched);
     for (size_t i = 0; i < w->touched_count; i++) {
@@ -225,6 +286,18 @@ static const weir_option rule_options[] = {
     {0},
 };
 
+static const weir_option archive_options[] = {
+    WEIR_OPTION(struct archive_options, name,
+                .help = "Its name; that of the bus where it is left out."),
+    WEIR_OPTION(struct archive_options, pattern,
+                .help = "Event pattern of the events that are kept; all where it is left out."),
+    WEIR_OPTION(struct archive_options, retention, .preset = "0s", .min = 0, .max = 3660 * 86400e9,
+                .help = "For how long, such as 720h; 0s is for ever."),
+    WEIR_OPTION(struct archive_options, max_size, .preset = "1GiB", .min = 4 << 20, .max = 1e15,
+                .help = "Of what is kept: beyond it the oldest goes."),
+    {0},
+};
+
 static const weir_option options[] = {
     WEIR_NEED(struct bus, match, WEIR_MATCH),
     WEIR_NEED(struct bus, shapes, WEIR_SHAPE),
@@ -234,6 +307,9 @@ static const weir_option options[] = {
                 .help = "Rules by name. Each is a port: bus.user-created has what the rule "
                         "user-created of the stage bus matched, bus.unmatched what none did, bus "
                         "all events."),
+    WEIR_OPTION(struct bus, archive, WEIR_ITEMS(struct archive_options, archive_options),
+                .help =
+                    "Keeps a copy of each event that the bus takes; `weir archive` shows them."),
     {0},
 };
 

@@ -1,5 +1,7 @@
 """bus.py: the event bus: what targets get, rules switched on and off, dead letters of targets."""
-from harness import Case, lines_of, main, request, weir
+import json
+
+from harness import Case, lines_of, main, request, wait_for, weir
 
 API = """
 sources:
@@ -155,6 +157,74 @@ class Switch(Case):
         r = self.start(SWITCHED % tuple(self.path(n) for n in ("a", "b", "rest")))
         self.assertEqual(request(r.admin, "POST", "/rules/bus.a/disable").status, 403)
         self.assertEqual(request(r.admin, "POST", "/rules/bus.x/disable", headers={"X-Weir-Control": "1"}).status, 404)
+
+
+KEPT = API + """
+transforms:
+  bus:
+    plugin: eventbridge
+    inputs: [api]
+    rules: { a: { pattern: { detail: { n: [1] } } } }
+    archive: { name: orders, %s }
+sinks:
+  a: { plugin: file, inputs: [bus.a], path: %s }
+"""
+
+
+class Archive(Case):
+    def archive(self, r, *args, code=0):
+        done = r.weir("archive", *args)
+        self.assertEqual(done.returncode, code, done)
+        return done.stdout
+
+    def shown(self, r, *args):
+        return [json.loads(line) for line in self.archive(r, "show", "orders", *args).splitlines()]
+
+    def listed(self, r):
+        return {a["name"]: a for a in json.loads(self.archive(r, "ls", "--json"))}["orders"]
+
+    def test_what_was_accepted_is_kept(self):
+        r = self.start(KEPT % ("retention: 720h", self.path("a.ndjson")))
+        ids = [r.post("api", "/o", {"n": n}).json["event_id"] for n in range(5)]
+        r.kill()  # answered: so they are there
+        r = self.start(KEPT % ("retention: 720h", self.path("a.ndjson")))
+        for _ in range(2):
+            events = self.shown(r)
+            self.assertEqual([e["id"] for e in events], ids)
+            self.assertEqual([(e["source"], e["type"], e["body"]) for e in events],
+                             [("shop", "Order", {"n": n}) for n in range(5)])
+            self.assertEqual(self.listed(r)["events"], 5)
+            self.assertEqual([e["id"] for e in self.shown(r, "-n", "2")], ids[:2])
+            self.assertEqual([e["id"] for e in self.shown(r, "--from", events[3]["archived"])][-1:], ids[4:])
+            self.assertEqual(self.shown(r, "--until", "1h"), [])
+            self.assertEqual(len(self.shown(r, "--from", "1h")), 5)
+            self.assertIn("orders", self.archive(r, "ls"))
+            self.archive(r, "show", "nobody", code=65)
+            for wrong in (("show",), ("list",), ("show", "orders", "--from", "x"), ("purge", "orders")):
+                self.archive(r, *wrong, code=64)
+            if r.process.poll() is None:
+                r.wait_settled()
+                r.stop()
+        self.assertEqual(json.loads(self.archive(r, "purge", "orders", "--yes")), {"purged": 5})
+        self.assertEqual(self.shown(r), [])
+
+    def test_by_pattern_and_pages(self):
+        r = self.start(KEPT % ("pattern: { detail: { kept: [true] } }", self.path("a.ndjson")))
+        for n in range(1200):
+            r.post("api", "/o", {"n": n, "kept": n >= 100})
+        r.wait_settled(accepted=1200)
+        self.assertEqual([e["body"]["n"] for e in self.shown(r)], list(range(100, 1200)))
+        self.assertEqual([e["body"]["n"] for e in self.shown(r, "-n", "601")], list(range(100, 701)))
+        self.assertEqual(self.archive(r, "purge", "orders", "--yes"), '{"purged":1100}\n')
+        self.assertEqual(self.listed(r)["events"], 0)
+        r.post("api", "/o", {"n": 7, "kept": True})
+        self.assertEqual([e["body"]["n"] for e in self.shown(r)], [7])
+        self.assertEqual(weir("audit", "-c", r.pipeline, env=r.env).returncode, 0)
+
+    def test_age(self):
+        r = self.start(KEPT % ("retention: 1s", self.path("a.ndjson")))
+        r.post("api", "/o", {"n": 2})
+        wait_for(lambda: self.listed(r)["events"] == 0, "an empty archive")
 
 
 if __name__ == "__main__":

@@ -80,10 +80,34 @@ static bool bus_is_enabled(const weir_buses *s, const weir_bus *b, uint32_t rule
     return b->is_enabled[rule];
 }
 
+struct weir_archive {
+    char name[64];
+    int64_t retention_s;
+    uint64_t bytes;
+    size_t stored;
+};
+
+static weir_archive one_archive;
+
+static weir_archive *bus_archive(const weir_buses *s, const char *name, weir_duration retention,
+                                 weir_size size)
+{
+    one_archive = (weir_archive){.retention_s = retention.ns / 1000000000, .bytes = size.bytes};
+    (void)snprintf(one_archive.name, sizeof one_archive.name, "%s", name);
+    return strcmp(name, "broken") == 0 ? NULL : &one_archive;
+}
+
+static void bus_store(const weir_buses *s, weir_archive *a, const weir_event *ev)
+{
+    a->stored++;
+}
+
 static const weir_buses buses = {
     .base = WEIR_OFFER(WEIR_BUS),
     .open = bus_open,
     .is_enabled = bus_is_enabled,
+    .archive = bus_archive,
+    .store = bus_store,
 };
 
 static weir_test *bus(const char *rules)
@@ -156,6 +180,45 @@ START_TEST(follows_the_switch)
 }
 END_TEST
 
+START_TEST(archives)
+{
+    weir_test *t =
+        weir_test_new(WEIR_TEST_TRANSFORM, "eventbridge",
+                      "rules={\"a\":{\"pattern\":\"A\",\"enabled\":false}}",
+                      "archive={\"name\":\"kept\",\"pattern\":\"B\",\"retention\":\"2h\"}", NULL);
+    weir_test_give(t, &match.base);
+    weir_test_give(t, &shapes.base);
+    weir_test_give(t, &buses.base);
+    ck_assert_int_eq(weir_test_start(t), WEIR_OK);
+    ck_assert_str_eq(one_archive.name, "kept");
+    ck_assert_int_eq(one_archive.retention_s, 7200);
+    ck_assert_uint_eq(one_archive.bytes, 1 << 30);
+    weir_test_set(t, weir_test_event(t, "{}"), "@type", "A");
+    weir_test_set(t, weir_test_event(t, "{}"), "@type", "B");
+    ck_assert_int_eq(weir_test_push(t), WEIR_OK);
+    ck_assert_uint_eq(one_archive.stored, 1);
+    ck_assert_uint_eq(weir_test_out_count(t), 2);
+    ck_assert(weir_test_is_on(weir_test_out_of(t, 1), 1));
+    ck_assert_int_eq(weir_test_free(t), 0);
+}
+END_TEST
+
+/* What is to come again is not kept now. */
+START_TEST(archives_once)
+{
+    weir_test *t = weir_test_new(WEIR_TEST_TRANSFORM, "eventbridge", shaping, "archive={}", NULL);
+    weir_test_give(t, &match.base);
+    weir_test_give(t, &shapes.base);
+    weir_test_give(t, &buses.base);
+    ck_assert_int_eq(weir_test_start(t), WEIR_OK);
+    weir_test_set(t, weir_test_event(t, "{\"a\":1}"), "@type", "A");
+    weir_test_memory(t, 1);
+    ck_assert_int_eq(weir_test_push(t), WEIR_E_RETRY);
+    ck_assert_uint_eq(one_archive.stored, 0);
+    ck_assert_int_eq(weir_test_free(t), 0);
+}
+END_TEST
+
 START_TEST(shapes_for_its_own_rule_only)
 {
     weir_test *t = bus(shaping);
@@ -219,6 +282,7 @@ int main(void)
 {
     return run_tests("eventbridge",
                      (const TTest *const[]){routes_one_shared_event, tells_what_no_rule_wanted,
-                                            follows_the_switch, shapes_for_its_own_rule_only,
-                                            retries_without_memory, refuses_wrong_rules, NULL});
+                                            follows_the_switch, archives, archives_once,
+                                            shapes_for_its_own_rule_only, retries_without_memory,
+                                            refuses_wrong_rules, NULL});
 }
