@@ -38,7 +38,7 @@ struct archive {
 static void merge(struct archive *a)
 {
     size_t n = 0;
-    for (size_t i = 0; i < a->count; i += 2) {
+    for (size_t i = 0; a->blocks && i < a->count; i += 2) {
         struct block one = a->blocks[i];
         if (i + 1 < a->count) {
             one.end = a->blocks[i + 1].end;
@@ -58,6 +58,8 @@ static bool is_open(const struct block *b, int64_t now_ns)
 
 static void add(struct archive *a, uint64_t sequence, uint64_t bytes, int64_t came_ns)
 {
+    if (!a->blocks)
+        a->count = a->cap = 0;
     struct block *last = a->count ? &a->blocks[a->count - 1] : NULL;
     a->bytes += bytes;
     if (last && (sequence < last->end || is_open(last, came_ns))) {
@@ -77,7 +79,7 @@ static void add(struct archive *a, uint64_t sequence, uint64_t bytes, int64_t ca
 static void drop(struct archive *a, uint64_t below)
 {
     size_t n = 0;
-    while (n < a->count && a->blocks[n].end <= below)
+    while (a->blocks && n < a->count && a->blocks[n].end <= below)
         a->bytes -= a->blocks[n++].bytes;
     a->count -= n;
     if (n)

@@ -270,7 +270,7 @@ static bool check_template(const char *template, const struct shape *s, struct e
         }
         size_t n = p ? placeholder_length(from) : 0;
         for (size_t k = 0; k < n; k++)
-            buf_add_char(&all, p->is_quoted ? 'x' : k ? ' ' : '0');
+            buf_add_text(&all, p->is_quoted ? "x" : k ? " " : "0");
         from += n;
     }
     weir_str text = json_trim(buf_str(&all));

@@ -152,7 +152,7 @@ bool bus_rule_arn(struct pipeline *p, const struct stage *s, struct buf *out)
         if (found)
             rule = found, of = b;
     }
-    if (n == 1)
+    if (n == 1 && of)
         buf_print(out, "arn:aws:events:%s:%s:rule/%s/%s", p->env.region, p->env.account,
                   of->stage->name, rule->name);
     (void)pthread_mutex_unlock(&p->lock);
