@@ -64,8 +64,7 @@ static int run(void *given, int argc, char **argv)
 
 const struct cli_command command_rules = {
     .name = "rules",
-    .usage = "match | explain --event FILE | test CASES | list | enable RULE | disable RULE  "
-             "[PIPELINE-FILE] "
+    .usage = "match | explain --event FILE | test CASES | list | enable|disable RULE  [FILE] "
              "[OPTIONS]",
     .summary = "Try event patterns on events, explain and test a pipeline's rules",
     .details =
