@@ -257,14 +257,16 @@ bool match_explain_json(const struct match_set *s, uint32_t n, weir_str json, st
                         struct buf *object)
 {
     struct explain x = {.set = s, .json = json, .out = text};
-    const struct pattern *p = &s->rules[n];
+    struct pattern p;
     plain_init(&x.event, x.json);
-    bool is_match = plain_matches(&x.event, p);
+    (void)pattern_parse(&p, s->rules[n], &x.event.arena,
+                        NULL); /* it was parsed when it was added */
+    bool is_match = plain_matches(&x.event, &p);
     if (text)
-        put_lines(&x, p);
+        put_lines(&x, &p);
     x.out = object;
     if (object)
-        put_object(&x, p);
+        put_object(&x, &p);
     plain_fini(&x.event);
     return is_match;
 }

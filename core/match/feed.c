@@ -51,9 +51,9 @@ static void take(struct match_ctx *c, uint32_t head, int kind, weir_str text)
 static void probe(struct match_ctx *c, uint32_t owner, weir_str part, int kind, weir_str text)
 {
     const struct match_set *s = c->set;
-    uint64_t hash = set_hash(s, owner, part.ptr, part.len);
-    for (size_t at = hash & s->entry_mask; s->entries[at].items != SET_NONE;
-         at = (at + 1) & s->entry_mask) {
+    uint32_t hash = set_hash(s, owner, part.ptr, part.len);
+    for (size_t at = set_entry_at(s, hash); s->entries[at].items != SET_NONE;
+         at = set_entry_after(s, at)) {
         const struct set_entry *e = &s->entries[at];
         if (e->hash != hash || e->owner != owner || e->len != part.len ||
             memcmp(e->ptr, part.ptr, part.len) != 0)

@@ -50,7 +50,11 @@ static size_t decode(const char *text, size_t len, uint32_t *c)
 
 static weir_str write_all(const uint32_t *list, size_t count, struct arena *a)
 {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     char text[16];
+    const char *letter = count == 1 && *list < 0x80 ? strchr(letters, (int)*list) : NULL;
+    if (letter)
+        return (weir_str){letter, 1};
     size_t n = 0;
     for (size_t i = 0; i < count && list[i]; i++)
         n += text_put_utf8(text + n, list[i]);

@@ -42,13 +42,15 @@ static bool fits(const struct match_ctx *c, const struct choice *chosen, uint32_
     return true;
 }
 
-static bool value_holds(struct match_ctx *c, const struct pattern_list *list,
-                        const struct run_value *v)
+static bool value_holds(struct match_ctx *c, const struct set_cond *cond, const struct run_value *v)
 {
     weir_str text = v->token;
     if (v->kind == WEIR_JSON_TEXT && !v->is_bare)
         text = scan_text(c, v->token);
-    return pattern_list_holds(list, v->kind, text);
+    for (uint32_t i = 0; i < cond->test_count; i++)
+        if (pattern_holds(&cond->tests[i], v->kind, text))
+            return true;
+    return false;
 }
 
 /* Is `node` the one that stands at the end of the way to `below`, or on it? */
@@ -92,7 +94,7 @@ static bool choose_value(struct match_ctx *c, const struct set_sub *sub, uint32_
         if (!fits(c, chosen, v->frame))
             continue;
         is_there = true;
-        if (v->frame == tried || !value_holds(c, cond->list, v))
+        if (v->frame == tried || !value_holds(c, cond, v))
             continue;
         tried = v->frame;
         const struct choice next = {chosen, v->frame};
@@ -111,8 +113,8 @@ static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
         return true;
     const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + at]];
     const struct set_field *field = &c->set->fields[cond->field];
-    /* A field that no other is joined with kept no values: its condition was tested already. */
-    if (!field->is_joined)
+    /* One that no sub joins with another field was tested already. */
+    if (!cond->tests)
         return choose(c, sub, at + 1, chosen);
     if (c->has_dotted || at >= GROUP_CONDS_MAX)
         return choose_value(c, sub, at, chosen);
@@ -132,7 +134,7 @@ static void mark_values(struct match_ctx *c, const struct set_cond *cond, uint64
 {
     for (uint32_t i = c->fields[cond->field].first_value; i != SET_NONE; i = c->values[i].next) {
         const struct run_value *v = &c->values[i];
-        if (!(c->masks[v->frame].own & bit) && value_holds(c, cond->list, v))
+        if (!(c->masks[v->frame].own & bit) && value_holds(c, cond, v))
             c->masks[v->frame].own |= bit;
     }
 }
@@ -151,8 +153,8 @@ static uint64_t mark_all(struct match_ctx *c, const struct set_sub *sub)
     clear_masks(c);
     for (uint32_t i = 0; i < sub->cond_count; i++) {
         const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + i]];
-        if (!c->set->fields[cond->field].is_joined)
-            continue; /* kept no values: the condition was tested already */
+        if (!cond->tests)
+            continue; /* joined with no other field: it was tested already */
         all |= (uint64_t)1 << i;
         mark_values(c, cond, (uint64_t)1 << i);
     }

@@ -11,7 +11,7 @@
 
 struct match_ctx *match_ctx_new(const struct match_set *s)
 {
-    if (!s->is_sealed)
+    if (s->build)
         abort(); /* a mistake of the caller's: the set may still change */
     struct match_ctx *c = MEM_NEW(struct match_ctx);
     c->set = s;

@@ -625,6 +625,42 @@ weir_status pattern_parse(struct pattern *out, weir_str text, struct arena *a,
     return is_ok ? WEIR_OK : WEIR_E_REJECT;
 }
 
+/* ---- copies ------------------------------------------------------------------------------------- */
+
+static weir_str copy_text(weir_str s, struct arena *a)
+{
+    return (weir_str){arena_copy(a, s.ptr, s.len), s.len};
+}
+
+static void copy_pieces(struct pattern_test *t, struct arena *a)
+{
+    weir_str *pieces = arena_copy(a, t->pieces.items, t->pieces.count * sizeof *pieces);
+    for (size_t i = 0; i < t->pieces.count; i++)
+        pieces[i] = copy_text(pieces[i], a);
+    t->pieces.items = pieces;
+}
+
+struct pattern_test *pattern_copy(const struct pattern_test *t, size_t count, struct arena *a)
+{
+    struct pattern_test *all = arena_copy(a, t, count * sizeof *all);
+    for (size_t i = 0; i < count; i++) {
+        struct pattern_test *to = &all[i];
+        if (to->kind == PATTERN_WILDCARD)
+            copy_pieces(to, a);
+        if (to->kind == PATTERN_BUT)
+            to->but.items = pattern_copy(to->but.items, to->but.count, a);
+        bool is_fold = to->kind == PATTERN_FOLD || to->kind == PATTERN_FOLD_PREFIX ||
+                       to->kind == PATTERN_FOLD_SUFFIX;
+        bool is_compared = is_fold || to->kind == PATTERN_TEXT || to->kind == PATTERN_LITERAL ||
+                           to->kind == PATTERN_PREFIX || to->kind == PATTERN_SUFFIX ||
+                           (to->kind == PATTERN_NUMBER && !to->has_key);
+        to->text = is_compared ? copy_text(to->text, a) : no_text;
+        if (is_fold)
+            fold_init(&to->fold, to->text, a);
+    }
+    return all;
+}
+
 /* ---- values against alternatives ---------------------------------------------------------------- */
 
 static bool is_same(weir_str a, weir_str b)

@@ -5,64 +5,27 @@
 
 #include "base/hash.h"
 
-static uint32_t add_node(struct match_set *s, uint32_t parent, weir_str name)
-{
-    uint32_t depth = s->nodes_count ? s->nodes[parent].depth + 1 : 0;
-    SET_PUSH(s, nodes) = (struct set_node){
-        .parent = parent, .field = SET_NONE, .depth = depth, .slots = s->slot_count, .name = name};
-    s->slot_count += depth;
-    return (uint32_t)(s->nodes_count - 1);
-}
+/* ---- texts --------------------------------------------------------------------------------------- */
 
-struct match_set *match_set_new(const struct match_env *env)
-{
-    struct match_set *s = MEM_NEW(struct match_set);
-    arena_init(&s->arena);
-    s->account = mem_text(env && env->account ? env->account : "000000000000");
-    s->region = mem_text(env && env->region ? env->region : "us-east-1");
-    s->seed = hash_seed();
-    (void)add_node(s, 0, (weir_str){"", 0});
-    return s;
-}
+enum { TEXTS_BLOCK_BYTES = 4000 };
 
-void match_set_free(struct match_set *s)
+weir_str set_keep(struct set_texts *t, weir_str text)
 {
-    if (!s)
-        return;
-    values_free(s);
-    mem_free(s->rules);
-    mem_free(s->texts);
-    mem_free(s->nodes);
-    mem_free(s->children);
-    mem_free(s->fields);
-    mem_free(s->conds);
-    mem_free(s->items);
-    mem_free(s->subs);
-    mem_free(s->sub_conds);
-    mem_free(s->groups);
-    mem_free(s->group_subs);
-    mem_free(s->lazy_subs);
-    mem_free(s->pairs);
-    mem_free(s->account);
-    mem_free(s->region);
-    arena_fini(&s->arena);
-    mem_free(s);
-}
-
-weir_status match_add(struct match_set *s, weir_str pattern, struct match_error *e)
-{
-    struct pattern p;
-    weir_status status = pattern_parse(&p, pattern, &s->arena, e);
-    if (status != WEIR_OK)
-        return status;
-    SET_PUSH(s, rules) = p;
-    SET_PUSH(s, texts) = (weir_str){arena_copy(&s->arena, pattern.ptr, pattern.len), pattern.len};
-    return WEIR_OK;
-}
-
-size_t match_count(const struct match_set *s)
-{
-    return s->rules_count;
+    if (text.len > t->left) {
+        bool is_large = text.len > TEXTS_BLOCK_BYTES / 4;
+        size_t bytes = is_large ? text.len : TEXTS_BLOCK_BYTES;
+        char *block = arena_take_raw(&t->blocks, bytes);
+        t->bytes += bytes;
+        if (is_large)
+            return (weir_str){memcpy(block, text.ptr, text.len), text.len};
+        t->free = block, t->left = bytes;
+    }
+    char *to = t->free;
+    if (!text.len)
+        return (weir_str){"", 0};
+    memcpy(to, text.ptr, text.len);
+    t->free += text.len, t->left -= text.len;
+    return (weir_str){to, text.len};
 }
 
 /* ---- interning: one number for the same thing ------------------------------------------------- */
@@ -95,8 +58,9 @@ static void intern_grow(struct intern *t)
     t->entries = all, t->mask = size - 1;
 }
 
-/* The place of a number; the caller fills it if it is SET_NONE. */
-static uint32_t *intern_find(struct intern *t, uint32_t owner, weir_str text)
+/* The entry, with a copy of the text; the caller fills the number if it is SET_NONE. */
+static struct intern_entry *intern_find(struct intern *t, uint32_t owner, weir_str text,
+                                        struct set_texts *texts)
 {
     if (!t->entries || 2 * (t->count + 1) > t->mask)
         intern_grow(t);
@@ -106,35 +70,104 @@ static uint32_t *intern_find(struct intern *t, uint32_t owner, weir_str text)
         const struct intern_entry *e = &t->entries[at];
         if (e->hash == hash && e->owner == owner && e->text.len == text.len &&
             memcmp(e->text.ptr, text.ptr, text.len) == 0)
-            return &t->entries[at].number;
+            return &t->entries[at];
     }
     t->count++;
-    t->entries[at] = (struct intern_entry){hash, text, owner, SET_NONE};
-    return &t->entries[at].number;
+    t->entries[at] = (struct intern_entry){hash, set_keep(texts, text), owner, SET_NONE};
+    return &t->entries[at];
 }
 
-struct build {
-    struct match_set *set;
+/* What only lives until the set is sealed. */
+struct set_build {
     struct intern names, conds;
+    struct set_texts sources; /* of conditions */
+    struct arena parsed;      /* the pattern in hand */
 };
 
-static uint32_t child_of(struct build *b, uint32_t node, weir_str name)
+static void free_build(struct match_set *s)
 {
-    uint32_t *number = intern_find(&b->names, node, name);
-    if (*number == SET_NONE)
-        *number = add_node(b->set, node, name);
-    return *number;
+    if (!s->build)
+        return;
+    mem_free(s->build->names.entries);
+    mem_free(s->build->conds.entries);
+    arena_fini(&s->build->sources.blocks);
+    arena_fini(&s->build->parsed);
+    mem_free(s->build);
+    s->build = NULL;
 }
 
-static uint32_t field_of(struct build *b, weir_str path)
+/* ---- the set -------------------------------------------------------------------------------------- */
+
+static uint32_t add_node(struct match_set *s, uint32_t parent, weir_str name)
 {
-    struct match_set *s = b->set;
+    uint32_t depth = s->nodes_count ? s->nodes[parent].depth + 1 : 0;
+    SET_PUSH(s, nodes) = (struct set_node){
+        .parent = parent, .field = SET_NONE, .depth = depth, .slots = s->slot_count, .name = name};
+    s->slot_count += depth;
+    return (uint32_t)(s->nodes_count - 1);
+}
+
+struct match_set *match_set_new(const struct match_env *env)
+{
+    struct match_set *s = MEM_NEW(struct match_set);
+    arena_init(&s->arena);
+    arena_init(&s->texts.blocks);
+    s->build = MEM_NEW(struct set_build);
+    arena_init(&s->build->parsed);
+    arena_init(&s->build->sources.blocks);
+    s->account = mem_text(env && env->account ? env->account : "000000000000");
+    s->region = mem_text(env && env->region ? env->region : "us-east-1");
+    s->seed = hash_seed();
+    (void)add_node(s, 0, (weir_str){"", 0});
+    return s;
+}
+
+void match_set_free(struct match_set *s)
+{
+    if (!s)
+        return;
+    free_build(s);
+    values_free(s);
+    mem_free(s->rules);
+    mem_free(s->nodes);
+    mem_free(s->children);
+    mem_free(s->fields);
+    mem_free(s->conds);
+    mem_free(s->items);
+    mem_free(s->subs);
+    mem_free(s->sub_conds);
+    mem_free(s->groups);
+    mem_free(s->group_subs);
+    mem_free(s->lazy_subs);
+    mem_free(s->pairs);
+    mem_free(s->account);
+    mem_free(s->region);
+    arena_fini(&s->texts.blocks);
+    arena_fini(&s->arena);
+    mem_free(s);
+}
+
+size_t match_count(const struct match_set *s)
+{
+    return s->rules_count;
+}
+
+static uint32_t child_of(struct match_set *s, uint32_t node, weir_str name)
+{
+    struct intern_entry *e = intern_find(&s->build->names, node, name, &s->texts);
+    if (e->number == SET_NONE)
+        e->number = add_node(s, node, e->text);
+    return e->number;
+}
+
+static uint32_t field_of(struct match_set *s, weir_str path)
+{
     uint32_t node = 0;
     const char *p = path.ptr, *end = p + path.len;
     for (;;) {
         const char *dot = memchr(p, '.', (size_t)(end - p));
         weir_str name = {p, (size_t)((dot ? dot : end) - p)};
-        node = child_of(b, node, name);
+        node = child_of(s, node, name);
         if (!dot)
             break;
         p = dot + 1;
@@ -149,10 +182,9 @@ static uint32_t field_of(struct build *b, weir_str path)
 
 /* ---- conditions and subs ----------------------------------------------------------------------- */
 
-static void fill_cond(struct match_set *s, uint32_t number)
+static void fill_cond(struct match_set *s, uint32_t number, const struct pattern_list *list)
 {
     struct set_cond *c = &s->conds[number];
-    const struct pattern_list *list = c->list;
     c->first_but = s->but_count;
     c->is_positive = true;
     for (size_t i = 0; i < list->count; i++) {
@@ -160,10 +192,10 @@ static void fill_cond(struct match_set *s, uint32_t number)
         if (t->kind == PATTERN_ABSENT)
             c->takes_absent = true;
         if (t->kind != PATTERN_BUT) {
-            values_add(s, c->field, t, (struct set_item){.id = number});
+            values_add(s, c->field, t, (struct set_item){.id = number & SET_ID_MAX});
             continue;
         }
-        struct set_item veto = {.id = s->but_count++, .is_but = true};
+        struct set_item veto = {.id = s->but_count++ & SET_ID_MAX, .is_but = true};
         for (size_t k = 0; k < t->but.count; k++)
             values_add(s, c->field, &t->but.items[k], veto);
     }
@@ -171,17 +203,32 @@ static void fill_cond(struct match_set *s, uint32_t number)
     c->is_positive = !c->but_count && !c->takes_absent;
 }
 
-static uint32_t cond_of(struct build *b, const struct pattern_list *list)
+static unsigned weight(const struct pattern_list *list)
 {
-    struct match_set *s = b->set;
-    uint32_t field = field_of(b, list->path), *number = intern_find(&b->conds, field, list->source);
-    if (*number == SET_NONE) {
-        *number = (uint32_t)s->conds_count;
-        SET_PUSH(s, conds) = (struct set_cond){.list = list, .field = field, .rule = SET_NONE};
-        fill_cond(s, *number);
+    unsigned most = 1;
+    for (size_t i = 0; i < list->count; i++) {
+        enum pattern_kind kind = list->tests[i].kind;
+        unsigned w = kind == PATTERN_EXISTS                           ? 64
+                     : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
+                     : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
+                                                                      : 3;
+        most = w > most ? w : most;
     }
-    s->conds[*number].use_count++;
-    return *number;
+    return most;
+}
+
+static uint32_t cond_of(struct match_set *s, const struct pattern_list *list)
+{
+    uint32_t field = field_of(s, list->path);
+    struct intern_entry *e = intern_find(&s->build->conds, field, list->source, &s->build->sources);
+    if (e->number == SET_NONE) {
+        e->number = (uint32_t)s->conds_count;
+        SET_PUSH(s, conds) =
+            (struct set_cond){.field = field, .rule = SET_NONE, .weight = weight(list)};
+        fill_cond(s, e->number, list);
+    }
+    s->conds[e->number].use_count++;
+    return e->number;
 }
 
 static bool same_first_name(weir_str a, weir_str b)
@@ -194,15 +241,25 @@ static bool same_first_name(weir_str a, weir_str b)
     return ends_a && ends_b;
 }
 
-static void add_sub(struct build *b, uint32_t rule, const struct pattern_sub *from)
+/* Values of the field are kept with their elements, and tested against the alternatives again. */
+static void join_cond(struct match_set *s, uint32_t number, const struct pattern_list *list)
 {
-    struct match_set *s = b->set;
+    struct set_cond *c = &s->conds[number];
+    s->fields[c->field].is_joined = true;
+    if (c->tests)
+        return;
+    c->tests = pattern_copy(list->tests, list->count, &s->arena);
+    c->test_count = (uint32_t)list->count;
+}
+
+static void add_sub(struct match_set *s, uint32_t rule, const struct pattern_sub *from)
+{
     struct set_sub sub = {.rule = rule,
                           .first_cond = (uint32_t)s->sub_conds_count,
                           .cond_count = (uint32_t)from->count,
                           .next_pair = SET_NONE};
     for (size_t i = 0; i < from->count; i++) {
-        uint32_t cond = cond_of(b, from->lists[i]);
+        uint32_t cond = cond_of(s, from->lists[i]);
         SET_PUSH(s, sub_conds) = cond;
     }
     /* Paths of one first name need not be neighbours: "a-b" sorts between "a" and "a.c". */
@@ -210,11 +267,24 @@ static void add_sub(struct build *b, uint32_t rule, const struct pattern_sub *fr
         for (size_t k = i + 1; k < from->count; k++) {
             if (!same_first_name(from->lists[i]->path, from->lists[k]->path))
                 continue;
-            s->fields[s->conds[s->sub_conds[sub.first_cond + i]].field].is_joined = true;
-            s->fields[s->conds[s->sub_conds[sub.first_cond + k]].field].is_joined = true;
+            join_cond(s, s->sub_conds[sub.first_cond + i], from->lists[i]);
+            join_cond(s, s->sub_conds[sub.first_cond + k], from->lists[k]);
             sub.is_joined = true;
         }
     SET_PUSH(s, subs) = sub;
+}
+
+weir_status match_add(struct match_set *s, weir_str pattern, struct match_error *e)
+{
+    struct pattern p;
+    arena_reset(&s->build->parsed);
+    weir_status status = pattern_parse(&p, pattern, &s->build->parsed, e);
+    if (status != WEIR_OK)
+        return status;
+    for (size_t i = 0; i < p.count; i++)
+        add_sub(s, (uint32_t)s->rules_count, &p.subs[i]);
+    SET_PUSH(s, rules) = set_keep(&s->texts, pattern);
+    return WEIR_OK;
 }
 
 /* ---- where a sub is hung ------------------------------------------------------------------------ */
@@ -233,20 +303,6 @@ static int by_place(const void *a, const void *b)
     return (x->sub > y->sub) - (x->sub < y->sub);
 }
 
-static unsigned weight(const struct set_cond *c)
-{
-    unsigned most = 1;
-    for (size_t i = 0; i < c->list->count; i++) {
-        enum pattern_kind kind = c->list->tests[i].kind;
-        unsigned w = kind == PATTERN_EXISTS                           ? 64
-                     : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
-                     : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
-                                                                      : 3;
-        most = w > most ? w : most;
-    }
-    return most;
-}
-
 /* The condition that the fewest subs use; not `other_than`. */
 static uint32_t rarest(const struct match_set *s, const struct set_sub *sub, uint32_t other_than)
 {
@@ -254,7 +310,7 @@ static uint32_t rarest(const struct match_set *s, const struct set_sub *sub, uin
     uint64_t least = UINT64_MAX;
     for (uint32_t i = 0; i < sub->cond_count; i++) {
         uint32_t c = s->sub_conds[sub->first_cond + i];
-        uint64_t cost = (uint64_t)s->conds[c].use_count * weight(&s->conds[c]);
+        uint64_t cost = (uint64_t)s->conds[c].use_count * s->conds[c].weight;
         if (c != other_than && s->conds[c].is_positive && cost < least)
             best = c, least = cost;
     }
@@ -306,9 +362,22 @@ static bool seal_alone(struct match_set *s, const struct place *at)
     return true;
 }
 
+static size_t paired_count(const struct place *places, size_t count)
+{
+    size_t all = 0;
+    for (size_t i = 0, end; i < count; i = end) {
+        for (end = i; end < count && places[end].access == places[i].access &&
+                      places[end].field == places[i].field;)
+            end++;
+        if (places[i].field != SET_NONE && end - i > PAIR_GROUP_MIN)
+            all += end - i;
+    }
+    return all;
+}
+
 static void seal_groups(struct match_set *s, const struct place *places, size_t count)
 {
-    grow_pairs(s, count);
+    grow_pairs(s, paired_count(places, count));
     for (size_t i = 0, end; i < count; i = end) {
         for (end = i; end < count && places[end].access == places[i].access &&
                       places[end].field == places[i].field;)
@@ -411,31 +480,31 @@ static void seal_nodes(struct match_set *s)
 
 void match_seal(struct match_set *s)
 {
-    if (s->is_sealed)
+    if (!s->build)
         return;
-    struct build b = {.set = s};
-    for (uint32_t i = 0; i < s->rules_count; i++)
-        for (size_t k = 0; k < s->rules[i].count; k++)
-            add_sub(&b, i, &s->rules[i].subs[k]);
-    for (int i = 0; i < ENVELOPE_MEMBERS; i++) {
-        weir_str name = weir_text(envelope_names[i]);
-        size_t before = b.names.count;
-        uint32_t *number = intern_find(&b.names, 0, name);
-        s->members[i] = *number;
-        b.names.count = before;
-    }
-    mem_free(b.names.entries);
-    mem_free(b.conds.entries);
+    for (int i = 0; i < ENVELOPE_MEMBERS; i++)
+        s->members[i] =
+            intern_find(&s->build->names, 0, weir_text(envelope_names[i]), &s->texts)->number;
+    free_build(s);
     values_seal(s);
     seal_nodes(s);
     hang_subs(s);
-    s->is_sealed = true;
+    SET_TRIM(s, rules);
+    SET_TRIM(s, nodes);
+    SET_TRIM(s, fields);
+    SET_TRIM(s, conds);
+    SET_TRIM(s, items);
+    SET_TRIM(s, subs);
+    SET_TRIM(s, sub_conds);
+    SET_TRIM(s, groups);
+    SET_TRIM(s, group_subs);
+    SET_TRIM(s, lazy_subs);
 }
 
 size_t match_memory(const struct match_set *s)
 {
-    return sizeof *s + s->arena.used_bytes + values_memory(s) + s->rules_cap * sizeof *s->rules +
-           s->texts_cap * sizeof *s->texts + s->nodes_cap * sizeof *s->nodes +
+    return sizeof *s + s->arena.used_bytes + s->texts.bytes + values_memory(s) +
+           s->rules_cap * sizeof *s->rules + s->nodes_cap * sizeof *s->nodes +
            s->children_count * sizeof *s->children + s->fields_cap * sizeof *s->fields +
            s->conds_cap * sizeof *s->conds + s->items_cap * sizeof *s->items +
            s->subs_cap * sizeof *s->subs + s->sub_conds_cap * sizeof *s->sub_conds +

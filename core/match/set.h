@@ -4,6 +4,7 @@
 #include "match/pattern.h"
 
 #define SET_NONE UINT32_MAX /* no number */
+#define SET_ID_MAX (UINT32_MAX >> 1)
 
 /* How a text is looked up in the one table of a set. */
 enum set_tag {
@@ -22,14 +23,13 @@ enum set_tag {
 /* What is true once an entry is met: a condition, or the veto of an anything-but. */
 struct set_item {
     const struct pattern_test *verify; /* NULL: to be met is enough */
-    uint32_t id, next;
-    bool is_but;
+    uint32_t id : 31, is_but : 1;
+    uint32_t next;
 };
 
 struct set_entry {
-    uint64_t hash;
     const char *ptr;
-    uint32_t len, owner, items; /* owner: field and tag; items SET_NONE: free */
+    uint32_t hash, len, owner, items; /* owner: field and tag; items SET_NONE: free */
 };
 
 struct set_range {
@@ -77,8 +77,9 @@ struct set_child {
     uint32_t node; /* SET_NONE: free */
 };
 
-struct set_cond { /* one field with all its alternatives */
-    const struct pattern_list *list;
+struct set_cond {                     /* one field with all its alternatives */
+    const struct pattern_test *tests; /* its alternatives, if a sub joins it with another field */
+    uint32_t test_count, weight;
     uint32_t field, first_but, but_count, use_count;
     uint32_t first_group, group_count;
     uint32_t rule;    /* that it decides alone, with nothing else hung on it; or SET_NONE */
@@ -107,13 +108,20 @@ struct set_pair {
     T *name; \
     size_t name##_count, name##_cap
 
+/* Texts, end to end. */
+struct set_texts {
+    char *free;
+    size_t left, bytes; /* of the block in hand; of all blocks */
+    struct arena blocks;
+};
+
 struct match_set {
-    struct arena arena;
+    struct arena arena; /* alternatives that are tested one by one */
+    struct set_texts texts;
+    struct set_build *build; /* NULL: sealed */
     char *account, *region;
     uint64_t seed;
-    bool is_sealed;
-    SET_LIST(struct pattern, rules);
-    SET_LIST(weir_str, texts);
+    SET_LIST(weir_str, rules); /* as they were added */
     SET_LIST(struct set_node, nodes);
     SET_LIST(struct set_child, children);
     SET_LIST(struct set_field, fields);
@@ -126,12 +134,16 @@ struct match_set {
     SET_LIST(uint32_t, lazy_subs); /* by field, then those that may match without any value */
     struct set_entry *entries;
     struct set_pair *pairs;
-    size_t entry_count, entry_mask, pair_mask; /* mask: of the table, a power of two less one */
+    size_t entry_count, entry_size, pair_mask; /* mask: of the table, a power of two less one */
     uint32_t but_count, slot_count;
     uint32_t always_first, always_count; /* in lazy_subs */
     uint32_t members[ENVELOPE_MEMBERS];  /* nodes, or SET_NONE */
 };
 
+/* No more comes. */
+#define SET_TRIM(s, name) \
+    ((s)->name##_cap = (s)->name##_count, \
+     (s)->name = mem_grow((s)->name, (s)->name##_count * sizeof(__typeof__(*(s)->name)) + 1))
 #define SET_PUSH(s, name) MEM_PUSH((s)->name, (s)->name##_count, (s)->name##_cap)
 
 static inline uint64_t set_mix(uint64_t a)
@@ -167,7 +179,16 @@ static inline uint64_t set_pair_key(uint32_t first, uint32_t second)
     return (uint64_t)first << 32 | second;
 }
 
-uint64_t set_hash(const struct match_set *s, uint32_t owner, const char *p, size_t n);
+uint32_t set_hash(const struct match_set *s, uint32_t owner, const char *p, size_t n);
+static inline size_t set_entry_at(const struct match_set *s, uint32_t hash)
+{
+    return (size_t)((uint64_t)hash * s->entry_size >> 32);
+}
+static inline size_t set_entry_after(const struct match_set *s, size_t at)
+{
+    return at + 1 == s->entry_size ? 0 : at + 1;
+}
+weir_str set_keep(struct set_texts *t, weir_str text);
 static inline uint32_t set_owner(uint32_t field, enum set_tag tag)
 {
     return field * SET_TAGS + (uint32_t)tag;

@@ -7,36 +7,36 @@
 #include "base/hash.h"
 #include "match/set.h"
 
-uint64_t set_hash(const struct match_set *s, uint32_t owner, const char *p, size_t n)
+uint32_t set_hash(const struct match_set *s, uint32_t owner, const char *p, size_t n)
 {
-    return hash_bytes(p, n, s->seed ^ owner * 0x9E3779B97F4A7C15u) | 1;
+    return (uint32_t)(hash_bytes(p, n, s->seed ^ owner * 0x9E3779B97F4A7C15u) >> 32);
 }
 
-static void grow_entries(struct match_set *s)
+static void size_entries(struct match_set *s, size_t size)
 {
-    size_t old_size = s->entries ? s->entry_mask + 1 : 0, size = old_size ? 2 * old_size : 64;
+    size_t old_size = s->entry_size;
     struct set_entry *old = s->entries, *all = mem_new(size * sizeof *all);
+    s->entries = all, s->entry_size = size;
     for (size_t i = 0; i < size; i++)
         all[i].items = SET_NONE;
     for (size_t i = 0; i < old_size; i++) {
         if (old[i].items == SET_NONE)
             continue;
-        size_t at = old[i].hash & (size - 1);
+        size_t at = set_entry_at(s, old[i].hash);
         while (all[at].items != SET_NONE)
-            at = (at + 1) & (size - 1);
+            at = set_entry_after(s, at);
         all[at] = old[i];
     }
     mem_free(old);
-    s->entries = all, s->entry_mask = size - 1;
 }
 
 static struct set_entry *entry_at(struct match_set *s, uint32_t owner, weir_str text)
 {
-    if (!s->entries || 2 * (s->entry_count + 1) > s->entry_mask)
-        grow_entries(s);
-    uint64_t hash = set_hash(s, owner, text.ptr, text.len);
-    size_t at = hash & s->entry_mask;
-    for (; s->entries[at].items != SET_NONE; at = (at + 1) & s->entry_mask) {
+    if (3 * (s->entry_count + 1) > 2 * s->entry_size)
+        size_entries(s, s->entry_size ? 2 * s->entry_size : 64);
+    uint32_t hash = set_hash(s, owner, text.ptr, text.len);
+    size_t at = set_entry_at(s, hash);
+    for (; s->entries[at].items != SET_NONE; at = set_entry_after(s, at)) {
         struct set_entry *e = &s->entries[at];
         if (e->hash == hash && e->owner == owner && e->len == text.len &&
             memcmp(e->ptr, text.ptr, text.len) == 0)
@@ -70,7 +70,10 @@ static void add_text(struct match_set *s, uint32_t field, enum set_tag tag, weir
                      struct set_item item)
 {
     struct set_entry *e = entry_at(s, set_owner(field, tag), text);
-    s->entry_count += e->items == SET_NONE;
+    if (e->items == SET_NONE) {
+        s->entry_count++;
+        e->ptr = set_keep(&s->texts, text).ptr;
+    }
     e->items = push_item(s, item, e->items);
     if (tag >= SET_PREFIX)
         add_length(&s->fields[field].lengths[tag], text.len);
@@ -79,17 +82,19 @@ static void add_text(struct match_set *s, uint32_t field, enum set_tag tag, weir
 static void add_always(struct match_set *s, uint32_t field, const struct pattern_test *t,
                        struct set_item item)
 {
-    item.verify = t;
+    item.verify = pattern_copy(t, 1, &s->arena);
     s->fields[field].always = push_item(s, item, s->fields[field].always);
 }
 
-static weir_str lower(struct match_set *s, weir_str text)
+static void add_lower(struct match_set *s, uint32_t field, enum set_tag tag, weir_str text,
+                      struct set_item item)
 {
-    char *copy = arena_copy(&s->arena, text.ptr, text.len);
+    char *copy = mem_copy(text.ptr, text.len);
     for (size_t i = 0; i < text.len; i++)
         if (copy[i] >= 'A' && copy[i] <= 'Z')
             copy[i] = (char)(copy[i] + 32);
-    return (weir_str){copy, text.len};
+    add_text(s, field, tag, (weir_str){copy, text.len}, item);
+    mem_free(copy);
 }
 
 static void add_fold(struct match_set *s, uint32_t field, const struct pattern_test *t,
@@ -103,7 +108,7 @@ static void add_fold(struct match_set *s, uint32_t field, const struct pattern_t
         return;
     }
     s->fields[field].has_folds = true;
-    add_text(s, field, tag, lower(s, t->text), item);
+    add_lower(s, field, tag, t->text, item);
 }
 
 static size_t chain_length(const struct match_set *s, uint32_t head)
@@ -133,29 +138,30 @@ static void add_gram(struct match_set *s, uint32_t field, const struct pattern_t
                 break;
         }
     }
-    item.verify = t;
-    if (best.len)
-        add_text(s, field, SET_GRAM, best, item);
-    else
+    if (!best.len) {
         add_always(s, field, t, item);
+        return;
+    }
+    item.verify = pattern_copy(t, 1, &s->arena);
+    add_text(s, field, SET_GRAM, best, item);
 }
 
 static void add_wildcard(struct match_set *s, uint32_t field, const struct pattern_test *t,
                          struct set_item item)
 {
     weir_str first = t->pieces.items[0], last = t->pieces.items[t->pieces.count - 1];
-    struct set_item verified = item;
-    verified.verify = t;
     if (t->pieces.count == 1) {
         s->fields[field].has_texts = true;
         add_text(s, field, SET_TEXT, first, item);
-    } else if (first.len && first.len >= last.len) {
-        add_text(s, field, SET_PREFIX, first, verified);
-    } else if (last.len) {
-        add_text(s, field, SET_SUFFIX, last, verified);
-    } else {
-        add_gram(s, field, t, item);
+        return;
     }
+    if (!first.len && !last.len) {
+        add_gram(s, field, t, item);
+        return;
+    }
+    bool is_prefix = first.len >= last.len;
+    item.verify = pattern_copy(t, 1, &s->arena);
+    add_text(s, field, is_prefix ? SET_PREFIX : SET_SUFFIX, is_prefix ? first : last, item);
 }
 
 static void add_range(struct set_ranges *r, const struct pattern_test *t, struct set_item item)
@@ -230,7 +236,7 @@ static uint32_t point_index(const struct set_ranges *r, const struct decimal_key
 
 static void hang(struct match_set *s, struct set_ranges *r, const struct set_range *range)
 {
-    struct set_item item = {.id = range->id, .is_but = range->is_but};
+    struct set_item item = {.id = range->id & SET_ID_MAX, .is_but = range->is_but};
     uint32_t low = 2 * point_index(r, &range->low) + 1 + range->is_low_open;
     uint32_t high = 2 * point_index(r, &range->high) + 1 - range->is_high_open;
     if (low > high)
@@ -258,6 +264,7 @@ static void seal_ranges(struct match_set *s, struct set_ranges *r)
     for (size_t i = 0; i < all; i++)
         if (!r->count || decimal_compare(&r->points[r->count - 1], &r->points[i]) != 0)
             r->points[r->count++] = r->points[i];
+    r->points = mem_grow(r->points, r->count * sizeof *r->points);
     for (r->leaves = 1; r->leaves < 2 * r->count + 1;)
         r->leaves *= 2;
     r->heads = mem_new(2 * (size_t)r->leaves * sizeof *r->heads);
@@ -275,6 +282,8 @@ void values_seal(struct match_set *s)
         seal_ranges(s, &s->fields[i].numbers);
         seal_ranges(s, &s->fields[i].addresses);
     }
+    if (s->entry_count)
+        size_entries(s, s->entry_count + s->entry_count / 2 + 1);
 }
 
 static void free_ranges(struct set_ranges *r)
@@ -297,13 +306,16 @@ void values_free(struct match_set *s)
 
 static size_t ranges_memory(const struct set_ranges *r)
 {
-    return 2 * (size_t)r->count * sizeof *r->points + 2 * (size_t)r->leaves * sizeof *r->heads;
+    return (size_t)r->count * sizeof *r->points + 2 * (size_t)r->leaves * sizeof *r->heads;
 }
 
 size_t values_memory(const struct match_set *s)
 {
-    size_t n = s->entries ? (s->entry_mask + 1) * sizeof *s->entries : 0;
-    for (size_t i = 0; i < s->fields_count; i++)
+    size_t n = s->entry_size * sizeof *s->entries;
+    for (size_t i = 0; i < s->fields_count; i++) {
         n += ranges_memory(&s->fields[i].numbers) + ranges_memory(&s->fields[i].addresses);
+        for (int tag = 0; tag < SET_TAGS; tag++)
+            n += s->fields[i].lengths[tag].cap * sizeof *s->fields[i].lengths[tag].items;
+    }
     return n;
 }

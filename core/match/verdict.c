@@ -25,7 +25,7 @@ static bool cond_holds(const struct match_ctx *c, uint32_t id)
     if (cond->but_count && but_holds(c, cond))
         return true;
     const struct run_field *field = &c->fields[cond->field];
-    return cond->takes_absent && (field->event != c->event || field->has_framed);
+    return cond->takes_absent && (field->event != c->event || (field->has_framed && cond->tests));
 }
 
 static bool needs_frames(const struct match_ctx *c, const struct set_sub *sub)
@@ -34,7 +34,7 @@ static bool needs_frames(const struct match_ctx *c, const struct set_sub *sub)
     for (uint32_t i = 0; i < sub->cond_count; i++) {
         const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + i]];
         const struct run_field *field = &c->fields[cond->field];
-        bool is_framed = field->event == c->event && field->has_framed;
+        bool is_framed = field->event == c->event && field->has_framed && cond->tests;
         if (is_framed && cond->takes_absent)
             return true;
         framed += is_framed;
