@@ -6,11 +6,11 @@
  * paths fall into groups by array, and each group needs one element that holds all of it. That takes
  * one visit to each frame. Names with dots, and `exists: false`, which depends on the values chosen
  * for the paths before it, are decided by trying, where nothing that failed is tried twice. Names with
- * dots can still make that long: after STEPS_MAX steps an event has no more matches of this kind. */
+ * dots can still make that long: after RUN_STEPS_MAX steps an event has no more matches of this kind. */
 #include "match/run.h"
 #include "json/json.h"
 
-enum { GROUP_CONDS_MAX = 64, STEPS_MAX = 1 << 24 };
+enum { GROUP_CONDS_MAX = 64 };
 
 static bool conflict(const struct match_ctx *c, uint32_t a, uint32_t b)
 {
@@ -89,7 +89,7 @@ static bool choose_value(struct match_ctx *c, const struct set_sub *sub, uint32_
     for (uint32_t i = field->event == c->event ? field->first_value : SET_NONE; i != SET_NONE;
          i = c->values[i].next) {
         const struct run_value *v = &c->values[i];
-        if (c->steps++ > STEPS_MAX)
+        if (c->steps++ > RUN_STEPS_MAX)
             return false;
         if (!fits(c, chosen, v->frame))
             continue;

@@ -48,6 +48,11 @@ void match_ctx_free(struct match_ctx *c)
     mem_free(c);
 }
 
+bool match_was_cut(const struct match_ctx *c)
+{
+    return c->steps > RUN_STEPS_MAX;
+}
+
 static void begin(struct match_ctx *c, bool is_careful)
 {
     c->event++;

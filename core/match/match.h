@@ -24,7 +24,7 @@ struct match_env {
 
 struct match_set *match_set_new(const struct match_env *env); /* env is copied */
 void match_set_free(struct match_set *s);
-/* REJECT with *e; the pattern's number is the count of those added before. */
+/* REJECT with *e, also once the set is sealed; the pattern's number is the count of those before. */
 weir_status match_add(struct match_set *s, weir_str pattern, struct match_error *e);
 size_t match_count(const struct match_set *s);
 void match_seal(struct match_set *s);
@@ -40,6 +40,9 @@ enum { MATCH_KNOWN_GOOD = 1 }; /* the JSON was checked before: skip validation *
 size_t match_event(struct match_ctx *c, const weir_event *ev, unsigned flags,
                    const uint32_t **hits);
 size_t match_json(struct match_ctx *c, weir_str json, unsigned flags, const uint32_t **hits);
+/* The last event had so many ways to choose elements of its arrays that the search was given up:
+ * patterns that it was still tried for did not match. */
+bool match_was_cut(const struct match_ctx *c);
 
 /* The same verdict by a second, plain implementation: the oracle of the tests and the base of explain. */
 bool match_plain(weir_str pattern, weir_str json, bool *is_match, struct match_error *e);

@@ -2,6 +2,8 @@
 #pragma once
 #include "match/set.h"
 
+enum { RUN_STEPS_MAX = 1 << 24 }; /* of the search for values that agree, in one event */
+
 struct run_field {
     uint64_t event; /* of the last value */
     uint32_t values, first_true, first_value;

@@ -277,6 +277,11 @@ static void add_sub(struct match_set *s, uint32_t rule, const struct pattern_sub
 weir_status match_add(struct match_set *s, weir_str pattern, struct match_error *e)
 {
     struct pattern p;
+    if (!s->build) {
+        if (e)
+            *e = (struct match_error){"patterns cannot be added once events are tested", 0};
+        return WEIR_E_REJECT;
+    }
     arena_reset(&s->build->parsed);
     weir_status status = pattern_parse(&p, pattern, &s->build->parsed, e);
     if (status != WEIR_OK)

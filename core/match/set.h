@@ -3,7 +3,7 @@
 #include "match/envelope.h"
 #include "match/pattern.h"
 
-#define SET_NONE UINT32_MAX /* no number */
+#define SET_NONE   UINT32_MAX /* no number */
 #define SET_ID_MAX (UINT32_MAX >> 1)
 
 /* How a text is looked up in the one table of a set. */

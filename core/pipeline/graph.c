@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/id.h"
 #include "base/mem.h"
 #include "pipeline/commit.h"
 #include "pipeline/inlet.h"
@@ -13,6 +14,22 @@ static weir_metric *figure(struct pipeline *p, int kind, const char *name, const
 {
     const struct metric_key key = {kind, name, help, stage, NULL, NULL};
     return metrics_get(p->metrics, &key);
+}
+
+void graph_match_cut(struct stage *s, const weir_id *id)
+{
+    char text[ID_TEXT_BYTES];
+    uint64_t held = 0;
+    if (!s->pipeline)
+        return;
+    metric_add(s->m.match_cut, 1);
+    if (!log_limit_pass(&s->cut_limit, 60, &held))
+        return;
+    id_format(id, text);
+    log_write(WEIR_WARN, s->name,
+              "event %s: too many choices of array elements to try them all, so that patterns over "
+              "arrays did not match; use fewer names with dots in it (%llu more)",
+              text, (unsigned long long)held);
 }
 
 static void stage_figures(struct pipeline *p, struct stage *s)
@@ -33,6 +50,10 @@ static void stage_figures(struct pipeline *p, struct stage *s)
     m->retries = figure(p, WEIR_COUNTER, "weir_stage_retries_total", "Attempts to come.", n);
     m->errors = figure(p, WEIR_COUNTER, "weir_stage_errors_total",
                        "Events that failed once, for whatever reason.", n);
+    m->match_cut = figure(p, WEIR_COUNTER, "weir_stage_match_cut_events_total",
+                          "Events with too many choices of array elements to try them all: rules "
+                          "that were left did not match.",
+                          n);
     m->in_flight = figure(p, WEIR_GAUGE, "weir_stage_in_flight_events",
                           "Events that wait in front of the stage or are under way.", n);
     m->ready = figure(p, WEIR_GAUGE, "weir_stage_ready", "1: works; 0: see /readyz.", n);

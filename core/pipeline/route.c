@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "pipeline/commit.h"
+#include "pipeline/graph.h"
 #include "pipeline/inlet.h"
 #include "pipeline/lane.h"
 #include "pipeline/pipeline.h"
@@ -72,6 +73,8 @@ static bool edge_wants(const struct edge *e, const struct worker *w, const struc
         return true;
     unsigned flags = payload_is_json(ev->pub.body) ? MATCH_KNOWN_GOOD : 0;
     size_t n = match_event(e->ctx[w->index], &ev->pub, flags, &hits);
+    if (match_was_cut(e->ctx[w->index]))
+        graph_match_cut(e->to, &ev->pub.id);
     return n && n != SIZE_MAX;
 }
 

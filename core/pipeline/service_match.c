@@ -1,6 +1,7 @@
 /* pipeline/service_match.c: weir.match/1 and weir.shape/1: patterns and shapes for plugins. */
 #include "base/mem.h"
 #include "match/shape.h"
+#include "pipeline/graph.h"
 #include "pipeline/services.h"
 
 struct weir_match_set {
@@ -89,7 +90,10 @@ static size_t set_test(const weir_match *m, const weir_match_set *set, const wei
     } same = {set};
     struct lane *l = service_lane("weir.match/1");
     bool is_json = payload_is_json(ev->body);
-    size_t n = match_event(ctx_of(same.out, l), ev, is_json ? MATCH_KNOWN_GOOD : 0, hits);
+    struct match_ctx *c = ctx_of(same.out, l);
+    size_t n = match_event(c, ev, is_json ? MATCH_KNOWN_GOOD : 0, hits);
+    if (match_was_cut(c))
+        graph_match_cut(l->stage, &ev->id);
     return n == SIZE_MAX ? 0 : n;
 }
 

@@ -27,7 +27,7 @@ struct port {
 
 struct stage_metrics {
     weir_metric *in, *out, *delivered, *filtered, *dead_lettered, *dropped, *retries, *errors;
-    weir_metric *in_flight, *ready, *seconds, *breaker, *breaker_opened;
+    weir_metric *in_flight, *ready, *seconds, *breaker, *breaker_opened, *match_cut;
 };
 
 struct stage {
@@ -35,7 +35,7 @@ struct stage {
     struct plan_stage *checked;
     const struct plan *checked_in;
     struct document *document;
-    struct log_limit fail_limit;
+    struct log_limit fail_limit, cut_limit;
     const struct plan_stage *plan;
     const weir_component *component;
     const char *name;

@@ -226,6 +226,23 @@ START_TEST(limits)
 }
 END_TEST
 
+/* What a rule on one text takes, its own text of 40 bytes included. */
+START_TEST(memory_of_a_rule)
+{
+    enum { RULES = 20000 };
+    struct match_set *set = match_set_new(NULL);
+    for (int i = 0; i < RULES; i++) {
+        char pattern[64];
+        int n =
+            snprintf(pattern, sizeof pattern, "{\"detail\":{\"order\":{\"id\":[\"%08d\"]}}}", i);
+        ck_assert_int_eq(match_add(set, (weir_str){pattern, (size_t)n}, NULL), WEIR_OK);
+    }
+    match_seal(set);
+    ck_assert_uint_le(match_memory(set) / RULES, 200);
+    match_set_free(set);
+}
+END_TEST
+
 /* Two lists of 20,000 elements that never go together must not cost the product. */
 START_TEST(long_arrays)
 {
@@ -285,6 +302,7 @@ int main(void)
     tcase_add_test(t, explains);
     tcase_add_test(t, shape_of_the_whole);
     tcase_add_test(t, limits);
+    tcase_add_test(t, memory_of_a_rule);
     tcase_add_test(t, long_arrays);
     tcase_add_test(t, cut_texts);
     suite_add_tcase(s, t);

@@ -356,6 +356,37 @@ START_TEST(choices_are_not_multiplied)
 }
 END_TEST
 
+/* A name with dots defeats what is remembered of choices; the search ends all the same, and says so. */
+START_TEST(too_many_choices_are_cut)
+{
+    static const char pattern[] =
+        "{\"a\": {\"b\": {\"p\": [1]}, \"c\": {\"p\": [1]}, \"d\": {\"p\": [1]}, "
+        "\"e\": {\"p\": [1]}, \"f\": {\"q\": [1]}, \"z\": [{\"exists\": false}]}}";
+    struct match_set *set = match_set_new(NULL);
+    struct buf event = {0};
+    const uint32_t *hits;
+    ck_assert_int_eq(match_add(set, weir_text(pattern), NULL), WEIR_OK);
+    match_seal(set);
+    ck_assert_int_eq(match_add(set, weir_text(pattern), NULL), WEIR_E_REJECT);
+    struct match_ctx *c = match_ctx_new(set);
+    buf_add_text(&event, "{\"a\": [{\"f.q\": 1, \"z\": 2");
+    for (char name = 'b'; name <= 'e'; name++) {
+        buf_print(&event, ", \"%c\": [", name);
+        for (int i = 0; i < 100; i++)
+            buf_print(&event, "%s{\"p\": 1}", i ? "," : "");
+        buf_add_char(&event, ']');
+    }
+    buf_add_text(&event, "}]}");
+    ck_assert_uint_eq(match_json(c, buf_str(&event), 0, &hits), 0);
+    ck_assert(match_was_cut(c));
+    ck_assert_uint_eq(match_json(c, weir_text("{\"a\": [{\"f.q\": 1}]}"), 0, &hits), 0);
+    ck_assert(!match_was_cut(c));
+    match_ctx_free(c);
+    match_set_free(set);
+    buf_fini(&event);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("match_random");
@@ -364,6 +395,7 @@ int main(void)
     tcase_add_test(t, agrees_with_plain);
     tcase_add_test(t, one_among_many);
     tcase_add_test(t, choices_are_not_multiplied);
+    tcase_add_test(t, too_many_choices_are_cut);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
