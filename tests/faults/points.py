@@ -94,7 +94,7 @@ class Driver(Case):
             kinds = ["write"] if "write" in way[0] else KINDS
             points = range(1, sum(counts[k] for k in kinds) + 1)
             if not is_long():
-                points = dice.sample(points, 4 if IS_SANITIZED else 16)
+                points = dice.sample(points, 3 if IS_SANITIZED else 8)
             with self.subTest(way=name_of(way), seed=seed):
                 fired = sum(self.one(n, way, kinds, dice) for n in points)
                 print(f"{name_of(way)}: {len(points)} places tried, {fired} struck, nothing lost")
