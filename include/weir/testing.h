@@ -1687,6 +1687,8 @@ WEIR_TEST_FN weir_status weir_test_each_event(weir_test *t, struct weir_test_bat
         in->fates[i].is_passed = s == WEIR_OK;
         if (s != WEIR_OK) {
             weir_test_unref(&t->host, made->body);
+            free(weir_test_shell_of(made)->attrs);
+            weir_test_shell_of(made)->attrs = NULL;
             out->count--;
             weir_test_settle_one(t, in, i, s, NULL);
             worst = s < worst ? s : worst;
