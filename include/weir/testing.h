@@ -145,10 +145,10 @@ typedef struct weir_test {
     int64_t now_ns;
     size_t inside; /* callbacks that run */
     struct weir_test_block *kept, *scratch;
-    size_t payloads;      /* alive */
-    long memory_left;     /* payloads that may still be made; -1: any number */
-    bool is_starved;      /* NULL was handed out in this callback */
-    size_t problem_count; /* breaches of the treaty */
+    size_t payloads;         /* alive */
+    long memory_left;        /* payloads that may still be made; -1: any number */
+    _Atomic bool is_starved; /* NULL was handed out in this callback */
+    size_t problem_count;    /* breaches of the treaty */
     size_t refusals;
     char *text; /* all that was said, one a line */
     size_t text_len;

@@ -98,9 +98,9 @@ START_TEST(only_its_own_key_waits)
     rig_wait(&rig, got_count(0) == COUNT - COUNT / BY);
     for (int i = 0; i < COUNT; i++)
         ck_assert_int_eq(world.got[0][i], i % BY != 0);
-    ck_assert_int_gt(world.tries[0], 0);
+    ck_assert_int_gt(rig_tries(0), 0);
     for (int i = BY; i < COUNT; i += BY)
-        ck_assert_int_eq(world.tries[i], 0);
+        ck_assert_int_eq(rig_tries(i), 0);
     world.is_released = 1;
     in_order(COUNT);
 }

@@ -166,6 +166,14 @@ static inline int try_of(int n)
     return tries;
 }
 
+static inline int rig_tries(int n)
+{
+    (void)pthread_mutex_lock(&world.lock);
+    int tries = world.tries[n];
+    (void)pthread_mutex_unlock(&world.lock);
+    return tries;
+}
+
 static inline weir_status edit_event(void *self, const weir_host *h, weir_event *ev)
 {
     const struct edit *e = self;
