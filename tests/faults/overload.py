@@ -8,7 +8,8 @@ import time
 from shim import IS_SANITIZED, is_long
 from harness import Case, main, request, wait_for
 
-RATE, CLIENTS = 100, 6
+CLIENTS = 6
+RATE = 400 if is_long() else 100
 SECONDS = 60 if is_long() else 2
 PIPELINE = """
 trace: {{ enabled: false }}
@@ -21,7 +22,7 @@ sinks:
     url: "{url}"
     format: ndjson
     rate: {rate}
-    buffer: {{ type: {type}, max_events: 100 }}
+    buffer: {{ type: {type}, max_events: {rate} }}
 """
 BODY = b'{"n":%d,"fill":"' + b"x" * 2000 + b'"}'
 HEADERS = {"Content-Type": "application/json"}
