@@ -22,44 +22,98 @@ struct name {
 
 /* ---- skipping ------------------------------------------------------------------------------------ */
 
-/* The next quote or bracket. */
-static const char *next_mark(const char *p, const char *end)
+enum { BLOCK_BYTES = 64 };
+
+/* A bit for each byte. */
+struct block {
+    uint64_t quotes, slashes, opens, closes;
+};
+
+static struct block read_block(const char *p)
 {
+    struct block b = {0, 0, 0, 0};
 #ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), open = _mm_set1_epi8('{');
-    const __m128i close = _mm_set1_epi8('}'), bit = _mm_set1_epi8(0x20);
-    for (; end - p >= 16; p += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
+    const __m128i open = _mm_set1_epi8('{'), close = _mm_set1_epi8('}'), bit = _mm_set1_epi8(0x20);
+    for (unsigned i = 0; i < BLOCK_BYTES; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
         __m128i curly = _mm_or_si128(v, bit); /* [ and ] become { and } */
-        __m128i hit =
-            _mm_or_si128(_mm_cmpeq_epi8(v, quote),
-                         _mm_or_si128(_mm_cmpeq_epi8(curly, open), _mm_cmpeq_epi8(curly, close)));
-        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
-        if (mask)
-            return p + __builtin_ctz(mask);
+        b.quotes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, quote)) << i;
+        b.slashes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, slash)) << i;
+        b.opens |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(curly, open)) << i;
+        b.closes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(curly, close)) << i;
+    }
+#else
+    for (unsigned i = 0; i < BLOCK_BYTES; i++) {
+        b.quotes |= (uint64_t)(p[i] == '"') << i;
+        b.slashes |= (uint64_t)(p[i] == '\\') << i;
+        b.opens |= (uint64_t)((p[i] | 0x20) == '{') << i;
+        b.closes |= (uint64_t)((p[i] | 0x20) == '}') << i;
     }
 #endif
-    for (; p < end; p++)
-        if (*p == '"' || (*p | 0x20) == '{' || (*p | 0x20) == '}')
-            return p;
-    return end;
+    return b;
+}
+
+/* Where in a text a container is skipped: how deep, and all ones inside a text. */
+struct skipping {
+    size_t depth;
+    uint64_t in_text;
+};
+
+/* Behind the bracket that closes the container, or NULL where none of the block does. */
+static const char *skip_block(struct skipping *at, const char *p, const struct block *b)
+{
+    uint64_t text = b->quotes;
+    for (unsigned shift = 1; shift < BLOCK_BYTES; shift *= 2)
+        text ^= text << shift;
+    text ^= at->in_text;
+    at->in_text = 0 - (text >> 63);
+    uint64_t marks = (b->opens | b->closes) & ~text;
+    for (; marks; marks &= marks - 1) {
+        at->depth += b->opens & marks & -marks ? 1 : (size_t)-1;
+        if (!at->depth)
+            return p + __builtin_ctzll(marks) + 1;
+    }
+    return NULL;
+}
+
+/* The same byte by byte, for blocks with escapes; *p is left behind the block or an escape. */
+static const char *skip_bytes(struct skipping *at, const char **p, const char *end)
+{
+    const char *c = *p;
+    for (; c < end; c++) {
+        if (*c == '"')
+            at->in_text = ~at->in_text;
+        else if (at->in_text)
+            c += *c == '\\';
+        else if ((*c | 0x20) == '{')
+            at->depth++;
+        else if ((*c | 0x20) == '}' && !--at->depth)
+            return c + 1;
+    }
+    *p = c;
+    return NULL;
 }
 
 static const char *skip_container(const char *p, const char *end)
 {
-    size_t depth = 0;
-    while ((p = next_mark(p, end)) < end) {
-        char c = *p++;
-        if (c == '"') {
-            p = scan_text_end(p, end);
-            p += p < end;
+    struct skipping at = {0, 0};
+    const char *behind = NULL;
+    while (!behind && end - p >= BLOCK_BYTES) {
+        struct block b = read_block(p);
+        if (b.slashes) {
+            behind = skip_bytes(&at, &p, p + BLOCK_BYTES);
             continue;
         }
-        depth += (c | 0x20) == '{' ? 1 : (size_t)-1;
-        if (!depth)
-            return p;
+        behind = skip_block(&at, p, &b);
+        p += BLOCK_BYTES;
     }
-    return NULL;
+    if (behind || p >= end)
+        return behind;
+    char last[BLOCK_BYTES] = {0};
+    memcpy(last, p, (size_t)(end - p));
+    struct block b = read_block(last);
+    return b.slashes ? skip_bytes(&at, &p, end) : skip_block(&at, p, &b);
 }
 
 static const char *token_end(const char *p, const char *end)
