@@ -117,10 +117,11 @@ $(UNIT_TESTS): $(BUILD)/tests/%: tests/unit/%.c $$(call archives,$$(call unit_ro
 
 # tests/plugins/<plugin>_<topic>.c links the plugin statically, for the sanitizers, by weir/testing.h.
 plugin_of = $(firstword $(subst -, ,$(notdir $(1))))
-$(PLUGIN_TESTS): $(BUILD)/tests/plugins/%: tests/plugins/%.c $$(patsubst %.c,$(BUILD)/obj/%.o,$$(wildcard plugins/$$(call plugin_of,%)/*.c))
+plugin_objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard plugins/$(call plugin_of,$(1))/*.c))
+$(PLUGIN_TESTS): $(BUILD)/tests/plugins/%: tests/plugins/%.c $$(call plugin_objects,%)
 	@mkdir -p $(@D)
 	$(call say,TEST $@)
-	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LIBS_$(call plugin_of,$*)) $(CHECKLIBS) -lm
+	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(filter %.o,$^) $(LIBS_$(call plugin_of,$*)) $(CHECKLIBS) -lm
 
 # `make unit-journal` builds and runs the unit tests of one room, `make plugin-lambda` of one plugin.
 unit-%:
