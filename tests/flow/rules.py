@@ -146,7 +146,7 @@ class Pipeline(Case):
         self.assertIn("JSON object", self.rules("explain", "-e", self.write("x.json", "[]"), self.pipeline, code=65))
         self.assertIn("JSON object", self.rules("explain", "-e", self.write("y.json", "{"), self.pipeline, code=65))
         self.assertIn("No such file", self.rules("explain", "-e", self.path("none"), self.pipeline, code=74))
-        self.assertIn("match, explain, test or list", self.rules("mtach", code=64))
+        self.assertIn("match, explain, test, list, enable or disable", self.rules("mtach", code=64))
 
     def test_cases(self):
         good = {"name": "small", "event": SMALL, "rules": ["bus.abroad"]}
