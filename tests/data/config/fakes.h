@@ -100,6 +100,10 @@ static const weir_component fake_http = {.name = "http",
                                          .state_size = sizeof(struct fake_http),
                                          .options = fake_http_rows,
                                          .pull = fake_pull};
+static const weir_component fake_plain = {.name = "plain",
+                                          .version = "1.0",
+                                          .summary = "has no options",
+                                          .pull = fake_pull};
 static const weir_component fake_bus = {.name = "bus",
                                         .version = "1.0",
                                         .summary = "sorts events by rules",
@@ -120,6 +124,8 @@ static inline const weir_component *fake_find(void *user, const char *name, enum
 {
     (void)user;
     (void)e;
+    if (role == ROLE_SOURCE && strcmp(name, fake_plain.name) == 0)
+        return &fake_plain;
     return strcmp(name, fake_all[role]->name) == 0 ? fake_all[role] : NULL;
 }
 
