@@ -10,8 +10,8 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import threading
-import unittest
 
 from shim import DRIVER, FOR_EVER, IS_SANITIZED, KINDS, Shim, environment, is_long
 from harness import ROOT, Case, main, request, wait_for, weir
@@ -179,5 +179,6 @@ class Whole(Case):
 
 if __name__ == "__main__":
     if os.environ.get("SAN") == "thread":
-        Driver = Whole = unittest.skip("the thread sanitizer takes the place of the shim")(Case)
+        print("skipped: the thread sanitizer takes the place of the shim\n0 passed, 0 failed")
+        sys.exit(0)
     main()
