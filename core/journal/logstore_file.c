@@ -152,20 +152,12 @@ static void add_repaired(struct buf *out, weir_str s)
     }
 }
 
-static char *put_number(char *at, int64_t n, char behind)
+static void add_number(struct buf *out, int64_t n)
 {
-    char digits[20];
-    size_t k = sizeof digits;
-    uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
-    do {
-        digits[--k] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left);
     if (n < 0)
-        *at++ = '-';
-    at = mempcpy(at, digits + k, sizeof digits - k);
-    *at++ = behind;
-    return at;
+        buf_add_char(out, '-');
+    buf_add_u64(out, n < 0 ? 0 - (uint64_t)n : (uint64_t)n);
+    buf_add_char(out, ' ');
 }
 
 void logstore_file_add_line(struct buf *out, const struct logstore_line *line, bool has_text)
@@ -176,18 +168,15 @@ void logstore_file_add_line(struct buf *out, const struct logstore_line *line, b
         add_repaired(&repaired, text);
         text = buf_str(&repaired);
     }
-    size_t n = LOGSTORE_HEAD_MAX + line->stream.len + (has_text ? text.len : 0) + 2;
-    char *start = buf_room(out, n), *at = start;
-    at = put_number(at, line->time_ms, ' ');
-    at = put_number(at, line->arrived_ms, ' ');
-    at = put_number(at, (int64_t)line->stream.len, ' ');
-    at = put_number(at, has_text ? (int64_t)text.len : -1, ' ');
-    at = mempcpy(at, line->stream.ptr, line->stream.len);
-    *at++ = ' ';
-    if (has_text && text.len)
-        at = mempcpy(at, text.ptr, text.len);
-    *at++ = '\n';
-    out->len += (size_t)(at - start);
+    add_number(out, line->time_ms);
+    add_number(out, line->arrived_ms);
+    add_number(out, (int64_t)line->stream.len);
+    add_number(out, has_text ? (int64_t)text.len : -1);
+    buf_add_str(out, line->stream);
+    buf_add_char(out, ' ');
+    if (has_text)
+        buf_add_str(out, text);
+    buf_add_char(out, '\n');
     buf_fini(&repaired);
 }
 
