@@ -1,6 +1,6 @@
 """kill9.py: the runner is killed at random moments under load; what it answered 200 reaches the consumer.
 
-After each kill the ledger balances with what is on disk. WEIR_KILLS says how often (20). Duplicates are allowed, as everywhere behind a queue, and are counted."""
+After each kill the ledger balances with what is on disk. WEIR_KILLS says how often (50). Duplicates are allowed, as everywhere behind a queue, and are counted."""
 import http.client
 import json
 import os
@@ -11,7 +11,7 @@ import time
 
 from harness import IS_SANITIZED, ROOT, Case, lines_of, main, wait_for, weir
 
-KILLS = int(os.environ.get("WEIR_KILLS") or (10 if IS_SANITIZED else 20))
+KILLS = int(os.environ.get("WEIR_KILLS") or (10 if IS_SANITIZED else 50))
 CLIENTS = 4
 PIPELINE = os.path.join(ROOT, "config/pipeline.yaml")
 
