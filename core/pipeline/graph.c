@@ -148,8 +148,16 @@ static struct stage *find(const struct pipeline *p, const struct plan_stage *pla
     return NULL;
 }
 
-/* Durable, unless nothing could be lost without it: the sink keeps what it takes, or all that reaches
- * it comes from sources which bring it again. */
+static size_t sinks_of(const struct stage *source)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < source->reach_count; i++)
+        n += source->reach[i]->role == ROLE_SINK;
+    return n;
+}
+
+/* Durable, unless nothing is won by it: the sink keeps what it takes, or all that reaches it comes from
+ * sources which bring it again, and which no other sink would have to wait for if this one failed. */
 static bool wants_disk(const struct pipeline *p, const struct stage *s)
 {
     const struct plan_buffer *b = s->plan->delivery.buffer.item;
@@ -160,7 +168,7 @@ static bool wants_disk(const struct pipeline *p, const struct stage *s)
     for (size_t i = 0; i < p->stage_count; i++) {
         const struct stage *source = p->stages[i];
         for (size_t k = 0; k < source->reach_count; k++)
-            if (source->reach[k] == s && !stage_has(source, WEIR_REPLAYS))
+            if (source->reach[k] == s && (!stage_has(source, WEIR_REPLAYS) || sinks_of(source) > 1))
                 return true;
     }
     return false;

@@ -181,7 +181,8 @@ static void birth(struct lane *l, struct batch *out)
     for (size_t i = 0; i < out->pub.count; i++) {
         struct event *ev = out->events[i];
         struct slot *s = &t->slots[i];
-        s->wants_durable = t->when == WEIR_WHEN_DURABLE;
+        s->wants_durable = t->when == WEIR_WHEN_DURABLE || t->when == WEIR_WHEN_SAFE;
+        s->wants_copy = t->when == WEIR_WHEN_DURABLE;
         s->wants_result = t->when == WEIR_WHEN_RESULT;
         ev->slot = s;
         if (ev->claims)

@@ -19,7 +19,7 @@ void slot_init(struct slot *s, void (*end)(struct slot *s), void *owner)
     atomic_store_explicit(&s->claims, NULL, memory_order_relaxed);
     s->end = end;
     s->owner = owner;
-    s->wants_durable = s->wants_result = false;
+    s->wants_durable = s->wants_copy = s->wants_result = false;
 }
 
 static void failure_free(struct slot_failure *f)
@@ -107,6 +107,7 @@ struct slot *slot_join(struct slot *const *slots, size_t n)
             continue;
         slot_ref(slots[i], 1);
         j->slot.wants_durable |= slots[i]->wants_durable;
+        j->slot.wants_copy |= slots[i]->wants_copy;
         j->parents[j->count++] = slots[i];
     }
     return &j->slot;

@@ -30,7 +30,8 @@ struct slot {
     _Atomic(struct slot_failure *) failure; /* the first */
     _Atomic(struct slot_result *) result;
     _Atomic(struct weir_claim *) claims; /* keys that are recorded with it (claim.h) */
-    bool wants_durable;                  /* its source waits for the disk and no longer */
+    bool wants_durable;                  /* its source waits for the disk and no longer, */
+    bool wants_copy;                     /* and what a transform keeps is to be copied there */
     bool wants_result;
     void *owner; /* of `end` */
 };

@@ -173,9 +173,11 @@ static void keep(struct lane *l, struct batch *in)
     l->kept = in;
     atomic_fetch_add_explicit(&l->stage->pipeline->in_memory, (int64_t)in->pub.count,
                               memory_order_relaxed);
-    for (size_t i = 0; i < in->pub.count; i++)
-        if (!in->events[i]->is_marked && inlet_is_durable(l->stage->inlet))
-            park_event(l->worker, l->stage->inlet, in->events[i]);
+    for (size_t i = 0; i < in->pub.count; i++) {
+        struct event *ev = in->events[i];
+        if (!ev->is_marked && ev->slot && ev->slot->wants_copy && inlet_is_durable(l->stage->inlet))
+            park_event(l->worker, l->stage->inlet, ev);
+    }
 }
 
 static void unlink_kept(struct lane *l, struct batch *kept)

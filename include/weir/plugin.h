@@ -66,7 +66,9 @@ typedef struct weir_event { /* host-made: read the members; write through the ho
     weir_trace trace;
 } weir_event;
 
-enum { WEIR_WHEN_SETTLED, WEIR_WHEN_DURABLE, WEIR_WHEN_RESULT }; /* when settled() is called */
+/* When settled() is called. SAFE: no sooner than the source may forget the events, and no later: each sink
+ * has them or has them in its buffer on disk. DURABLE: also what a transform keeps is put on disk for that. */
+enum { WEIR_WHEN_SETTLED, WEIR_WHEN_DURABLE, WEIR_WHEN_RESULT, WEIR_WHEN_SAFE };
 
 typedef struct weir_batch { /* host-made: the unit of flow and of acknowledgement */
     size_t count;
@@ -77,7 +79,7 @@ typedef struct weir_batch { /* host-made: the unit of flow and of acknowledgemen
 
 typedef enum weir_outcome { /* the smaller, the less is done */
     WEIR_FAILED,
-    WEIR_DURABLE,   /* on disk and the core's to deliver: WEIR_WHEN_DURABLE, and others at shutdown */
+    WEIR_DURABLE,   /* on disk and the core's to deliver: WEIR_WHEN_DURABLE, _SAFE, and others at shutdown */
     WEIR_FILTERED,  /* a transform dropped it on purpose, or nobody reads it */
     WEIR_DELIVERED, /* every sink that it reached has it */
 } weir_outcome;

@@ -287,6 +287,7 @@ static weir_status pull_again(struct source *f, const weir_host *h, struct fligh
         return s;
     again->state = out->count ? FLIGHT_OUT : FLIGHT_DONE;
     out->cookie_ptr = again;
+    out->when = WEIR_WHEN_SAFE;
     flights_retire(f);
     return out->count ? WEIR_OK : WEIR_IDLE;
 }
@@ -347,6 +348,7 @@ static weir_status source_pull(void *self, const weir_host *h, weir_batch *out)
     struct flight *flight = flight_at(f, f->count++);
     *flight = (struct flight){out->count ? FLIGHT_OUT : FLIGHT_DONE, is_inside, from, f->read_to};
     out->cookie_ptr = flight;
+    out->when = WEIR_WHEN_SAFE;
     flights_retire(f);
     if (!out->count)
         h->wake(h); /* a piece without a good line: go on */

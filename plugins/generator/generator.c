@@ -177,6 +177,7 @@ static weir_status generator_pull(void *self, const weir_host *h, weir_batch *ou
     size_t n = due(g, h);
     if (!n)
         return WEIR_IDLE;
+    out->when = WEIR_WHEN_SAFE;
     weir_status s = g->numbered ? make_numbered(g, h, n, out) : make_shared(g, h, n, out);
     if (s == WEIR_OK)
         g->made += n;

@@ -3,7 +3,7 @@
 #include "sqs.h"
 
 enum { PER_FLIGHT_MAX = 10, HEARTBEAT = 1 };
-enum { ACKNOWLEDGE_DELIVERED, ACKNOWLEDGE_DURABLE };
+static const uint32_t when[] = {WEIR_WHEN_SAFE, WEIR_WHEN_SETTLED, WEIR_WHEN_DURABLE};
 #define VISIBILITY_NS INT64_C(30000000000) /* SQS's own preset */
 
 struct flight {        /* one receive, until all its messages are settled */
@@ -69,7 +69,7 @@ static weir_status source_pull(void *self, const weir_host *h, weir_batch *out)
     f->count = out->count;
     f->hidden_ns = h->now(h);
     out->cookie_ptr = f;
-    out->when = s->acknowledge == ACKNOWLEDGE_DURABLE ? WEIR_WHEN_DURABLE : WEIR_WHEN_SETTLED;
+    out->when = when[s->acknowledge];
     return out->count ? WEIR_OK : WEIR_IDLE;
 }
 
@@ -127,9 +127,9 @@ static const weir_option options[] = {
                 .help = "How many messages are under way at once, at most."),
     WEIR_OPTION(struct source, batch_size, .preset = "10", .min = 1, .max = PER_FLIGHT_MAX,
                 .help = "How many messages are received at a time, at most."),
-    WEIR_OPTION(struct source, acknowledge, .choices = "delivered|durable", .preset = "delivered",
-                .help = "Removes a message once all sinks have it, or once the pipeline has it on "
-                        "disk."),
+    WEIR_OPTION(struct source, acknowledge, .choices = "safe|delivered|durable", .preset = "safe",
+                .help = "Removes a message once each sink has it or has it in its buffer on disk, "
+                        "once all sinks have it, or as soon as the pipeline has it on disk."),
     WEIR_OPTION(struct source, retry_after, .preset = "1s", .max = 43200e9,
                 .help = "How soon a message that failed shows again."),
     {0},

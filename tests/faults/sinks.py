@@ -40,7 +40,7 @@ THIRD = {"none": "",
                  "buffer: {{ type: durable }} }}\n"}
 GENERATORS = [f"g{n}" for n in range(8)]
 RATE = 6250  # of each generator
-COUNT = 60000  # of each: one that waits for settlement has at most 65536 events open
+COUNT = 60000  # of each
 
 
 class Bad(Stub):

@@ -153,7 +153,7 @@ START_TEST(settles_each_message_as_it_went)
     queues_there[0].waiting = 4;
     ck_assert_int_eq(weir_test_pull(t), WEIR_OK);
     ck_assert_uint_eq(weir_test_flight(t, 0)->count, 4);
-    ck_assert_uint_eq(weir_test_flight(t, 0)->when, WEIR_WHEN_SETTLED);
+    ck_assert_uint_eq(weir_test_flight(t, 0)->when, WEIR_WHEN_SAFE);
     const weir_verdict verdicts[] = {
         {.outcome = WEIR_DELIVERED},
         {.outcome = WEIR_FAILED, .error = WEIR_E_RETRY},

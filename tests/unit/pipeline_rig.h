@@ -77,7 +77,7 @@ static const weir_option feed_options[] = {
     WEIR_OPTION(struct feed, pad, .preset = "0", .help = "bytes more"),
     WEIR_OPTION(struct feed, fails, .preset = "0", .help = "pulls that fail first"),
     WEIR_OPTION(struct feed, keys, .preset = "0", .max = KEYS, .help = "how many k there are"),
-    WEIR_OPTION(struct feed, when, .choices = "settled|durable|result", .help = "WEIR_WHEN_*"),
+    WEIR_OPTION(struct feed, when, .choices = "settled|durable|result|safe", .help = "WEIR_WHEN_*"),
     WEIR_OPTION(struct feed, ends, .help = "END after the last"),
     {0}};
 

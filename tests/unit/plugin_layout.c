@@ -405,7 +405,8 @@ AT(weir_function_manifest, reserved, 12);
 AT(weir_function_manifest, handler, 16);
 _Static_assert(WEIR_E_FATAL == -4 && WEIR_DROP == 4 && WEIR_T_SERVICES == 16, "values");
 _Static_assert(WEIR_FAILED == 0 && WEIR_DURABLE == 1 && WEIR_FILTERED == 2 && WEIR_DELIVERED == 3 &&
-                   WEIR_WHEN_SETTLED == 0 && WEIR_WHEN_DURABLE == 1 && WEIR_WHEN_RESULT == 2,
+                   WEIR_WHEN_SETTLED == 0 && WEIR_WHEN_DURABLE == 1 && WEIR_WHEN_RESULT == 2 &&
+                   WEIR_WHEN_SAFE == 3,
                "zero is careful");
 _Static_assert(WEIR_BLOCKING == 1 && WEIR_PARALLEL == 2 && WEIR_KEEPS == 4 && WEIR_REPLAYS == 8,
                "flags");

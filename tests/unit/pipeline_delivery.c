@@ -1,0 +1,109 @@
+/* unit/pipeline_delivery.c: sinks beside one another: what a source waits for. */
+#include "unit/pipeline_rig.h"
+
+static struct rig rig;
+
+static void set_up(void)
+{
+    rig_init(&rig);
+}
+
+static void tear_down(void)
+{
+    rig_fini(&rig);
+}
+
+static void all_told(int n, weir_outcome outcome)
+{
+    for (int i = 0; i < n; i++)
+        ck_assert_msg(world.told[i].outcome == outcome, "%d was told %d", i,
+                      (int)world.told[i].outcome);
+}
+
+/* A sink that is dead holds up neither the source nor the other sinks, by the file's presets. */
+START_TEST(safe_beside_a_dead_sink)
+{
+    enum { COUNT = 30000 };
+    world.is_failing = 1;
+    rig_start(&rig, _i ? "workers: 2" : "workers: 1",
+              "sources: { in: { plugin: feed_replays, count: 30000, batch: 100, when: safe } }\n"
+              "sinks:\n"
+              "  a: { plugin: take, inputs: [in] }\n"
+              "  b: { plugin: take, mode: switch, id: 1, inputs: [in],\n"
+              "       retry: { backoff: 1ms, backoff_max: 2ms },\n"
+              "       breaker: { failures: 3, probe_after: 1ms, probe_max: 2ms } }\n"
+              "  c: { plugin: take_blocking, id: 2, inputs: [in] }\n");
+    rig_settled(&rig, COUNT);
+    all_told(COUNT, WEIR_DURABLE);
+    rig_wait(&rig, got_count(0) == COUNT && got_count(2) == COUNT);
+    rig_wait(&rig, rig_is_balanced(&rig, COUNT));
+    ck_assert_int_eq(got_count(1), 0);
+    world.is_failing = 0;
+    rig_wait(&rig, got_count(1) == COUNT);
+    rig_empty(&rig);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* The only sink of a source that brings events again: memory will do, and the source waits for it. */
+START_TEST(safe_with_one_sink)
+{
+    rig_start(&rig, "workers: 2",
+              "sources: { in: { plugin: feed_replays, count: 1000, when: safe } }\n"
+              "sinks: { a: { plugin: take, mode: hold, inputs: [in] } }\n");
+    rig_wait(&rig, rig_is_balanced(&rig, 1000));
+    ck_assert_int_eq(told_count(), 0);
+    world.is_released = 1;
+    rig_settled(&rig, 1000);
+    all_told(1000, WEIR_DELIVERED);
+    rig_empty(&rig);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* What a transform keeps is not safe: its source waits. What waits for another attempt has a copy. */
+START_TEST(safe_in_a_transform)
+{
+    rig_start(&rig, "workers: 2",
+              "sources: { in: { plugin: feed_replays, count: 140, when: safe } }\n"
+              "transforms: { slow: { plugin: gather, mode: keep, inputs: [in] } }\n"
+              "sinks: { a: { plugin: take, inputs: [slow] }, b: { plugin: take, id: 1, inputs: "
+              "[slow] } }\n");
+    rig_wait(&rig, rig_is_balanced(&rig, 140));
+    ck_assert_int_eq(told_count(), 0);
+    ck_assert_int_eq((int)stream_live(stream_find(rig.pipeline->journal, "in/slow")), 0);
+    world.is_released = 1;
+    rig_settled(&rig, 140);
+    rig_empty(&rig);
+    rig_stop(&rig);
+    rig_fini(&rig);
+    rig_init(&rig);
+    rig_start(&rig, "workers: 2",
+              "sources: { in: { plugin: feed_replays, count: 140, when: safe } }\n"
+              "transforms: { shy: { plugin: edit, mode: retry, times: 1, inputs: [in],\n"
+              "    retry: { backoff: 1h, backoff_max: 1h } } }\n"
+              "sinks: { a: { plugin: take, inputs: [shy] }, b: { plugin: take, id: 1, inputs: "
+              "[shy] } }\n");
+    rig_settled(&rig, 140);
+    rig_wait(&rig, rig_is_balanced(&rig, 70));
+    rig_stop(&rig);
+}
+END_TEST
+
+int main(void)
+{
+    log_setup((struct log_settings){.level = (weir_level)(WEIR_ERROR + 1)});
+    Suite *s = suite_create("pipeline_delivery");
+    TCase *c = tcase_create("delivery");
+    tcase_add_checked_fixture(c, set_up, tear_down);
+    tcase_set_timeout(c, 60);
+    tcase_add_loop_test(c, safe_beside_a_dead_sink, 0, 2);
+    tcase_add_test(c, safe_with_one_sink);
+    tcase_add_test(c, safe_in_a_transform);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? 1 : 0;
+}
