@@ -100,7 +100,7 @@ struct endpoint {
     char region_from[AWS_ORIGIN_BYTES], url_from[AWS_ORIGIN_BYTES];
 };
 const char *endpoint_partition(const char *region);
-/* Host name of a service of AWS; false if there is none of that kind. */
+/* Host name of a service of AWS; false if it is too long. */
 bool endpoint_host(const char *service, const char *region, bool is_fips, bool is_dual_stack,
                    char *host, size_t size);
 bool endpoint_is_region(const char *text);
@@ -124,14 +124,32 @@ int64_t answer_pause_ms(weir_pairs headers); /* asked for by the other side; 0: 
 /* The text of the first element of this name; no entity but the five of XML; false: none, too long. */
 bool answer_element(weir_str xml, const char *name, char *text, size_t size);
 
-/* ---- request.c: one request, waiting, as the SDKs do in their standard retry mode ---- */
+/* ---- pace.c: the SDKs' retry modes ---- */
+enum retry_mode { RETRY_STANDARD, RETRY_ADAPTIVE, RETRY_LEGACY };
+/* As AWS_RETRY_MODE or the profile's retry_mode says; false: it is none, and `text` has it. */
+bool retry_mode(const weir_host *h, enum retry_mode *mode, char *text, size_t size);
+int retry_attempts(
+    const weir_host *h); /* of a call: AWS_MAX_ATTEMPTS, max_attempts, or the mode's */
+
+/* All zero at first: no limit until the first throttled answer. Rates are requests a second. */
+struct pace {
+    bool is_on;
+    double rate, burst, tokens, filled;   /* the bucket; `filled` when, in s */
+    double measured, slice;               /* what was sent, over half seconds */
+    double rate_before, throttled, count; /* at the last throttled answer, when that was (s) */
+};
+void pace_answer(struct pace *p, int64_t now_ns, bool is_throttled);
+/* For a request that goes now: ns until the next one may, 0: at once. */
+int64_t pace_take(struct pace *p, int64_t now_ns);
+
+/* ---- request.c: one request, waiting, with the attempts of the SDKs ---- */
 struct call {
     const char *method, *url, *content_type, *service; /* service NULL: not signed */
     const char *region;
     weir_pairs headers;
     weir_str body;
     int64_t timeout_ns;
-    int attempts; /* 0: as AWS_MAX_ATTEMPTS says, or 3 */
+    int attempts; /* 0: as retry_attempts() says */
     const struct credentials *by;
 };
 /* OK with a 2xx; else the words are in k->why. */

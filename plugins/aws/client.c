@@ -9,6 +9,8 @@ struct weir_aws_client {
     const weir_aws *table;
     const char *service;
     struct endpoint at;
+    bool is_adaptive;
+    struct pace pace; /* with the lock of the instance */
 };
 
 struct job {               /* a request under way */
@@ -81,9 +83,21 @@ static weir_pairs signed_headers(const struct job *j, const weir_host *h)
     return headers;
 }
 
+/* In the adaptive mode the stage waits after this request until the next one may go. */
+static void keep_pace(struct weir_aws_client *c, const weir_host *h)
+{
+    if (!c->is_adaptive || !WEIR_HAS(h, hold))
+        return;
+    (void)pthread_mutex_lock(&c->aws->lock);
+    int64_t wait_ns = pace_take(&c->pace, h->now(h));
+    (void)pthread_mutex_unlock(&c->aws->lock);
+    if (wait_ns)
+        h->hold(h, (weir_duration){wait_ns});
+}
+
 static weir_status send_job(struct job *j, const weir_host *h)
 {
-    const struct weir_aws_client *c = j->what.client;
+    struct weir_aws_client *c = j->what.client;
     weir_pairs headers = signed_headers(j, h);
     size_t size =
         strlen(c->at.url) + strlen(j->what.path) + (j->what.query ? strlen(j->what.query) : 0) + 2;
@@ -94,6 +108,7 @@ static weir_status send_job(struct job *j, const weir_host *h)
         aws_watch(c->table, true);
         return WEIR_E_RETRY;
     }
+    keep_pace(c, h);
     const weir_http_request r = {.size = sizeof r,
                                  .method = j->what.method,
                                  .url = url,
@@ -177,6 +192,11 @@ static weir_status judge(void *self, const weir_host *h, const weir_http_reply *
         return WEIR_OK;
     if (a.is_expired)
         aws_watch(c->table, true);
+    if (c->is_adaptive && !reply->error) {
+        (void)pthread_mutex_lock(&c->aws->lock);
+        pace_answer(&c->pace, h->now(h), a.is_throttled);
+        (void)pthread_mutex_unlock(&c->aws->lock);
+    }
     int64_t pause_ms = a.is_throttled ? answer_pause_ms(reply->headers) : 0;
     if (pause_ms && WEIR_HAS(h, hold))
         h->hold(h, (weir_duration){pause_ms * INT64_C(1000000)});
@@ -207,6 +227,14 @@ weir_status client_open(const weir_aws *a, const weir_host *h, const weir_aws_ta
         size_t n = strlen(k.ca_file) + 1;
         self->ca_file = memcpy(h->keep(h, n), k.ca_file, n);
     }
+    char mode_text[32];
+    enum retry_mode mode;
+    if (!retry_mode(h, &mode, mode_text, sizeof mode_text))
+        return h->fail(h, WEIR_E_CONFIG, 0,
+                       "AWS_RETRY_MODE (or retry_mode of the profile) is standard, adaptive or "
+                       "legacy, not \"%s\"",
+                       mode_text);
+    c->is_adaptive = mode == RETRY_ADAPTIVE;
     c->aws = self;
     c->table = a;
     c->service = t->service;

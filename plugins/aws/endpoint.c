@@ -8,17 +8,16 @@
 #include "aws.h"
 
 struct partition {
-    const char *prefix, *name, *suffix,
-        *dual_suffix; /* of regions; dual_suffix NULL: no dual stack */
+    const char *prefix, *name, *suffix, *dual_suffix; /* of regions, of hosts */
 };
 /* As in the SDKs' partitions.json; the first prefix that fits. */
 static const struct partition partitions[] = {
     {"cn-", "aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
     {"us-gov-", "aws-us-gov", "amazonaws.com", "api.aws"},
-    {"us-isob-", "aws-iso-b", "sc2s.sgov.gov", NULL},
-    {"us-isof-", "aws-iso-f", "csp.hci.ic.gov", NULL},
-    {"us-iso-", "aws-iso", "c2s.ic.gov", NULL},
-    {"eu-isoe-", "aws-iso-e", "cloud.adc-e.uk", NULL},
+    {"us-isob-", "aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud"},
+    {"us-isof-", "aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov"},
+    {"us-iso-", "aws-iso", "c2s.ic.gov", "api.aws.ic.gov"},
+    {"eu-isoe-", "aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"},
     {"eusc-", "aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu"},
     {"", "aws", "amazonaws.com", "api.aws"},
 };
@@ -46,11 +45,12 @@ bool endpoint_host(const char *service, const char *region, bool is_fips, bool i
                    char *host, size_t size)
 {
     const struct partition *p = partition_of(region);
-    if (is_dual_stack && !p->dual_suffix)
-        return false;
-    /* In GovCloud all of it is FIPS: most services have no host of its own for it there. */
-    bool is_plain =
-        strcmp(p->name, "aws-us-gov") == 0 && !is_dual_stack && strcmp(service, "lambda") != 0;
+    /* In GovCloud all of it is FIPS, and some hosts need not say so: those of most services,
+     * and with dual stack these two. */
+    bool is_implied = is_dual_stack
+                          ? strcmp(service, "events") == 0 || strcmp(service, "monitoring") == 0
+                          : strcmp(service, "lambda") != 0;
+    bool is_plain = is_implied && strcmp(p->name, "aws-us-gov") == 0;
     int n = snprintf(host, size, "%s%s.%s.%s", service, is_fips && !is_plain ? "-fips" : "", region,
                      is_dual_stack ? p->dual_suffix : p->suffix);
     return n > 0 && (size_t)n < size;
@@ -209,8 +209,8 @@ weir_status endpoint_find(struct seeker *k, const weir_aws_target *t, struct end
     bool is_fips = is_set(k, "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint");
     bool is_dual = is_set(k, "AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint");
     if (!endpoint_host(t->service, e->region, is_fips, is_dual, host, sizeof host))
-        return seek_fail(k, WEIR_E_CONFIG, "the region %s has no dual-stack endpoint of %s",
-                         e->region, t->service);
+        return seek_fail(k, WEIR_E_CONFIG, "the host of %s in %s is too long", t->service,
+                         e->region);
     (void)snprintf(url, sizeof url, "https://%s", host);
     (void)endpoint_split(url, e);
     (void)snprintf(e->url_from, sizeof e->url_from, "AWS%s%s", is_fips ? ", FIPS" : "",

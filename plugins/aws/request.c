@@ -1,4 +1,4 @@
-/* aws/request.c: signed requests, and the standard retry mode of the SDKs for those that are waited for. */
+/* aws/request.c: signed requests, and the retries of the SDKs for those that are waited for. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -7,14 +7,7 @@
 #include "aws.h"
 #include "sigv4.h"
 
-enum {
-    TOKENS_MAX = 500,
-    COST = 5,
-    COST_OF_TIMEOUT = 10,
-    ATTEMPTS = 3,
-    ATTEMPTS_MAX = 20,
-    BACKOFF_MAX_MS = 20000
-};
+enum { TOKENS_MAX = 500, COST = 5, COST_OF_TIMEOUT = 10, BACKOFF_MAX_MS = 20000 };
 
 /* The bucket of tokens: a service that fails on and on is not asked twice as often for it. */
 static _Atomic int tokens = TOKENS_MAX;
@@ -60,15 +53,6 @@ weir_pairs request_sign(const weir_host *h, const struct signing *s, const struc
 }
 
 /* ---- waiting ---------------------------------------------------------------------------------- */
-
-static int attempts_of(const struct call *c)
-{
-    const char *set = setting_env("AWS_MAX_ATTEMPTS");
-    long n = set ? strtol(set, NULL, 10) : 0;
-    if (c->attempts)
-        return c->attempts;
-    return n >= 1 && n <= ATTEMPTS_MAX ? (int)n : ATTEMPTS;
-}
 
 static void pause_for(int attempt, weir_pairs headers)
 {
@@ -162,7 +146,7 @@ static bool mend_clock(struct seeker *k, const weir_http_reply *reply, const str
 weir_status request_wait(struct seeker *k, const struct call *c, const char *what,
                          const weir_http_reply **reply)
 {
-    int left = attempts_of(c);
+    int left = c->attempts ? c->attempts : retry_attempts(k->h);
     bool is_mended = false;
     for (int attempt = 0;; attempt++) {
         struct answer a;

@@ -195,6 +195,15 @@ sinks:
         self.assertFalse(self.fake.script)
         self.assertEqual(len(self.fake.events), 40)  # none came twice
 
+    def test_sink_in_adaptive_mode(self):
+        self.fake.script = ["throttle", "throttle", "ok", "throttle"]
+        r = self.bus(AWS_RETRY_MODE="adaptive")
+        self.put(r, 12)
+        self.assertEqual(self.arrived(12, r), list(range(12)))
+        r.wait_settled(delivered=12, dead_lettered=0)
+        r.stop()
+        self.assertFalse(self.fake.script)
+
     def test_sink_answers_without_sense(self):
         self.fake.script = ["garbage", "short"]
         r = self.bus()
@@ -263,6 +272,9 @@ sinks:
         done = weir("run", self.write("p.yaml", "data_dir: data\n" + text), env=self.env(keys=False), cwd=self.folder)
         self.assertEqual(done.returncode, 78, done.stderr)
         self.assertIn("no AWS credentials", done.stderr)
+        done = weir("run", self.write("p.yaml", "data_dir: data\n" + text), env=self.env(AWS_RETRY_MODE="often"), cwd=self.folder)
+        self.assertEqual(done.returncode, 78, done.stderr)
+        self.assertIn('standard, adaptive or legacy, not "often"', done.stderr)
 
 
 if __name__ == "__main__":

@@ -200,36 +200,22 @@ END_TEST
 
 /* ---- hosts ------------------------------------------------------------------------------------ */
 
-/* As botocore 1.43 resolves them. */
+/* hosts.txt has those that botocore finds: service, region, FIPS, dual stack, host. */
 START_TEST(knows_the_hosts)
 {
-    static const struct {
-        const char *service, *region;
-        bool is_fips, is_dual;
-        const char *host;
-    } cases[] = {
-        {"events", "eu-central-1", false, false, "events.eu-central-1.amazonaws.com"},
-        {"events", "us-east-1", true, false, "events-fips.us-east-1.amazonaws.com"},
-        {"events", "us-east-1", false, true, "events.us-east-1.api.aws"},
-        {"events", "us-east-1", true, true, "events-fips.us-east-1.api.aws"},
-        {"events", "us-gov-west-1", true, false, "events.us-gov-west-1.amazonaws.com"},
-        {"events", "cn-north-1", false, false, "events.cn-north-1.amazonaws.com.cn"},
-        {"sts", "eu-west-1", false, false, "sts.eu-west-1.amazonaws.com"},
-        {"sts", "us-east-2", true, false, "sts-fips.us-east-2.amazonaws.com"},
-        {"sts", "us-gov-east-1", true, false, "sts.us-gov-east-1.amazonaws.com"},
-        {"sqs", "cn-northwest-1", false, true, "sqs.cn-northwest-1.api.amazonwebservices.com.cn"},
-        {"sqs", "us-iso-east-1", false, false, "sqs.us-iso-east-1.c2s.ic.gov"},
-        {"lambda", "us-gov-west-1", true, false, "lambda-fips.us-gov-west-1.amazonaws.com"},
-        {"sqs", "us-isob-east-1", false, true, NULL},
-    };
-    char host[256];
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        bool ok = endpoint_host(cases[i].service, cases[i].region, cases[i].is_fips,
-                                cases[i].is_dual, host, sizeof host);
-        ck_assert_int_eq(ok, cases[i].host != NULL);
-        if (ok)
-            ck_assert_str_eq(host, cases[i].host);
+    char service[32], region[64], fips[4], dual[4], expected[256], host[256];
+    FILE *f = fopen("tests/aws/hosts/hosts.txt", "re");
+    ck_assert_ptr_nonnull(f);
+    size_t count = 0;
+    while (fscanf(f, "%31s %63s %3s %3s %255s", service, region, fips, dual, expected) == 5) {
+        count++;
+        ck_assert(endpoint_host(service, region, *fips == 'f', *dual == 'd', host, sizeof host));
+        ck_assert_str_eq(host, expected);
     }
+    ck_assert(feof(f));
+    (void)fclose(f);
+    ck_assert_uint_ge(count, 500);
+    ck_assert(!endpoint_host("events", "eu-central-1", false, false, host, 8));
 }
 END_TEST
 
@@ -344,6 +330,95 @@ START_TEST(heeds_pauses)
 }
 END_TEST
 
+/* ---- retry modes ------------------------------------------------------------------------------ */
+
+static const int64_t MS = 1000000;
+
+/* Asks as fast as it may for so long, of a service that takes `limit` requests a second. */
+static int sent_within(struct pace *p, int64_t *now, int seconds, int limit, int *throttled)
+{
+    int sent = 0, taken = 0;
+    int64_t second = *now / (1000 * MS), end = *now + seconds * 1000 * MS;
+    *throttled = 0;
+    while (*now < end) {
+        if (*now / (1000 * MS) != second) {
+            second = *now / (1000 * MS);
+            taken = 0;
+        }
+        int64_t wait = pace_take(p, *now);
+        bool is_over = ++taken > limit;
+        sent++;
+        *throttled += is_over;
+        pace_answer(p, *now, is_over);
+        *now += wait > 2 * MS ? wait : 2 * MS; /* it cannot send more than 500 a second */
+    }
+    return sent;
+}
+
+START_TEST(paces_by_what_the_service_takes)
+{
+    struct pace p = {0};
+    int64_t now = INT64_C(1700000000) * 1000 * MS;
+    int throttled = 0;
+    int sent = sent_within(&p, &now, 10, 1000000, &throttled);
+    ck_assert_int_ge(sent, 4900); /* nothing was throttled, so nothing waits */
+    ck_assert(!p.is_on);
+    (void)sent_within(&p, &now, 30, 100, &throttled); /* finds its way */
+    sent = sent_within(&p, &now, 60, 100, &throttled);
+    ck_assert_int_ge(sent - throttled, 60 * 50); /* at least half of what is to be had */
+    ck_assert_int_le(throttled, sent / 4);
+    (void)sent_within(&p, &now, 30, 1000000, &throttled);
+    sent = sent_within(&p, &now, 10, 1000000, &throttled);
+    ck_assert_int_ge(sent, 4500); /* and comes back */
+    now -= 3600 * 1000 * MS;      /* a clock that is set back does not stop it */
+    sent = sent_within(&p, &now, 10, 1000000, &throttled);
+    ck_assert_int_ge(sent, 1);
+    now += 10 * 3600 * 1000 * MS;
+    sent = sent_within(&p, &now, 10, 1000000, &throttled);
+    ck_assert_int_ge(sent, 2000);
+}
+END_TEST
+
+START_TEST(never_stands_still)
+{
+    struct pace p = {0};
+    int64_t now = INT64_C(1700000000) * 1000 * MS;
+    for (int i = 0; i < 50; i++) {
+        int64_t wait = pace_take(&p, now);
+        ck_assert_int_ge(wait, 0);
+        ck_assert_int_le(wait, 4000 * MS); /* at least one in two seconds, and a token in debt */
+        pace_answer(&p, now, true);
+        now += wait;
+    }
+    ck_assert(p.is_on);
+}
+END_TEST
+
+static int attempts_with(const char *mode, const char *attempts)
+{
+    weir_test *t = weir_test_new(WEIR_TEST_SERVICE, "aws", NULL);
+    ck_assert_int_eq(setenv("AWS_CONFIG_FILE", "/dev/null", 1), 0);
+    ck_assert_int_eq(setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1), 0);
+    ck_assert_int_eq(setenv("AWS_RETRY_MODE", mode, 1), 0);
+    ck_assert_int_eq(setenv("AWS_MAX_ATTEMPTS", attempts, 1), 0);
+    weir_test_enter(t);
+    int n = retry_attempts(&t->host);
+    weir_test_leave(t);
+    ck_assert_int_eq(weir_test_free(t), 0);
+    return n;
+}
+
+START_TEST(counts_attempts)
+{
+    ck_assert_int_eq(attempts_with("", ""), 3);
+    ck_assert_int_eq(attempts_with("legacy", ""), 5);
+    ck_assert_int_eq(attempts_with("adaptive", ""), 3);
+    ck_assert_int_eq(attempts_with("legacy", "2"), 2);
+    ck_assert_int_eq(attempts_with("standard", "1000"), 20);
+    ck_assert_int_eq(attempts_with("standard", "0"), 3);
+}
+END_TEST
+
 START_TEST(reads_elements)
 {
     char text[16];
@@ -362,5 +437,6 @@ int main(void)
                      (const TTest *const[]){signs_as_aws_does, refuses_to_sign_too_much,
                                             reads_the_shared_files, reads_times, knows_the_hosts,
                                             takes_urls_apart, judges_answers, heeds_pauses,
-                                            reads_elements, NULL});
+                                            paces_by_what_the_service_takes, never_stands_still,
+                                            counts_attempts, reads_elements, NULL});
 }
