@@ -7,12 +7,12 @@
 
 #include "aws.h"
 
-static const double BETA = 0.7;      /* of the rate is left after a throttled answer */
-static const double CUBIC = 0.4;     /* how steep the way back is */
-static const double SMOOTH = 0.8;    /* weight of the newest half second in what was measured */
-static const double RATE_MIN = 0.5;  /* requests a second */
-static const double BURST_MIN = 1.0; /* requests */
-static const double SLICE = 0.5;     /* s */
+static const double beta = 0.7;         /* of the rate is left after a throttled answer */
+static const double cubic = 0.4;        /* how steep the way back is */
+static const double smooth = 0.8;       /* weight of the newest half second in what was measured */
+static const double rate_min = 0.5;     /* requests a second */
+static const double burst_min = 1.0;    /* requests */
+static const double slice_length = 0.5; /* s */
 
 static double seconds_of(int64_t ns)
 {
@@ -38,13 +38,13 @@ static void refill(struct pace *p, double now)
 
 static void measure(struct pace *p, double now)
 {
-    double slice = floor(now / SLICE) * SLICE;
+    double slice = floor(now / slice_length) * slice_length;
     p->count++;
     if (p->slice == 0 || slice < p->slice)
         p->slice = slice; /* the first one, or the clock went back */
     if (slice <= p->slice)
         return;
-    p->measured = p->count / (slice - p->slice) * SMOOTH + p->measured * (1 - SMOOTH);
+    p->measured = p->count / (slice - p->slice) * smooth + p->measured * (1 - smooth);
     p->count = 0;
     p->slice = slice;
 }
@@ -52,7 +52,7 @@ static void measure(struct pace *p, double now)
 /* Seconds from a throttled answer to the rate that was had before it. */
 static double way_back(const struct pace *p)
 {
-    return cbrt(p->rate_before * (1 - BETA) / CUBIC);
+    return cbrt(p->rate_before * (1 - beta) / cubic);
 }
 
 void pace_answer(struct pace *p, int64_t now_ns, bool is_throttled)
@@ -64,16 +64,16 @@ void pace_answer(struct pace *p, int64_t now_ns, bool is_throttled)
         p->rate_before = had;
         p->throttled = now;
         p->is_on = true;
-        wanted = had * BETA;
+        wanted = had * beta;
     } else if (p->is_on) {
         double t = more(now - p->throttled, 0) - way_back(p);
-        wanted = CUBIC * t * t * t + p->rate_before;
+        wanted = cubic * t * t * t + p->rate_before;
     } else {
         return;
     }
     refill(p, now);
-    p->rate = more(less(wanted, 2 * p->measured), RATE_MIN);
-    p->burst = more(p->rate, BURST_MIN);
+    p->rate = more(less(wanted, 2 * p->measured), rate_min);
+    p->burst = more(p->rate, burst_min);
     p->tokens = less(p->tokens, p->burst);
 }
 
