@@ -73,6 +73,8 @@ class Producer(threading.Thread):
             except (OSError, http.client.HTTPException) as e:
                 self.wrong.append(repr(e))
                 connection.close()
+                time.sleep(0.001)
+        connection.close()
 
 
 class Reload(Case):
