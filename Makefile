@@ -210,6 +210,12 @@ fuzz: ## Fuzz every parser, FUZZ_SECONDS=60 each
 	    SAN=fuzzer-no-link,address,undefined fuzzers-built
 	@BUILD=build/fuzz tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
 
+WEIR_FUZZ_PAIRS ?= 1000000
+.PHONY: fuzz-match
+fuzz-match: deps ## The matcher and a naive one on random pairs: WEIR_FUZZ_PAIRS=1000000 WEIR_FUZZ_SEED=1
+	@$(MAKE) --no-print-directory $(BUILD)/tests/match_naive
+	@WEIR_FUZZ_PAIRS=$(WEIR_FUZZ_PAIRS) $(BUILD)/tests/match_naive
+
 .PHONY: faults
 faults: deps ## Crashes, full and failing disks, dead sinks, overload: all of it (many minutes)
 	@$(MAKE) --no-print-directory tests-built

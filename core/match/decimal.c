@@ -142,14 +142,16 @@ static bool read_ipv4(weir_str text, uint64_t *address)
 bool decimal_looks_like_address(weir_str text)
 {
     size_t dots = 0, colons = 0, letters = 0;
+    char before = '.';
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i], low = (char)(c | 32);
         bool is_digit = c >= '0' && c <= '9', is_hex = low >= 'a' && low <= 'f';
-        if (!is_digit && !is_hex && c != '.' && c != ':')
+        if (!is_digit && !is_hex && (c != '.' || before == '.') && c != ':')
             return false;
+        before = c;
         dots += c == '.', colons += c == ':', letters += is_hex;
     }
-    return (colons && !dots) || (dots == 3 && !colons && !letters);
+    return (colons && !dots) || (dots == 3 && before != '.' && !colons && !letters);
 }
 
 bool decimal_read_address(weir_str text, struct decimal_key *key, unsigned *bytes)

@@ -136,6 +136,17 @@ static bool set_wildcard(struct parser *p, struct pattern_test *t, weir_str valu
     return true;
 }
 
+/* Of a list the kinds are looked at first, the texts then. */
+static bool are_wildcards(struct parser *p, weir_str value)
+{
+    if (json_kind(value) != WEIR_JSON_ARRAY)
+        return true;
+    for (weir_json_each each = {0}; json_next(value, &each);)
+        if (json_kind(each.value) != WEIR_JSON_TEXT)
+            return fail(p, each.value, "wildcard match pattern must be a string");
+    return true;
+}
+
 static void set_fold(struct parser *p, struct pattern_test *t, enum pattern_kind kind,
                      weir_str text)
 {
@@ -157,6 +168,16 @@ static bool no_more(struct parser *p, weir_str object, weir_json_each *each, con
 
 static const char one_key[] = "Only one key allowed in match expression";
 static const char too_many[] = "Too many elements in numeric expression";
+
+/* Shows a reader's token: of an array or an object no more than how it opens; behind the last, "]". */
+static bool fail_at_token(struct parser *p, weir_str array, weir_str value, const char *what)
+{
+    weir_str token = value.ptr ? value : (weir_str){"]", 1};
+    int kind = json_kind(token);
+    if (kind == WEIR_JSON_ARRAY || kind == WEIR_JSON_OBJECT)
+        token.len = 1;
+    return fail(p, value.ptr ? value : array, "%s: %.*s", what, shown(token), token.ptr);
+}
 
 /* {"prefix": "x"} and {"prefix": {"equals-ignore-case": "x"}} */
 static bool set_affix(struct parser *p, struct pattern_test *t, const char *name, weir_str value)
@@ -185,23 +206,28 @@ static bool set_affix(struct parser *p, struct pattern_test *t, const char *name
 
 /* ---- numeric ---------------------------------------------------------------------------------- */
 
-static bool read_limit(struct parser *p, weir_str value, weir_str op, struct decimal_key *key)
+static bool is_limit(struct parser *p, weir_str value, weir_str op)
+{
+    return json_kind(value) == WEIR_JSON_NUMBER ||
+           fail(p, value, "Value of %.*s must be numeric", shown(op), op.ptr);
+}
+
+/* Last of all: what is wrong with the form is said first. */
+static bool read_limit(struct parser *p, weir_str value, struct decimal_key *key)
 {
     struct decimal d;
-    if (json_kind(value) != WEIR_JSON_NUMBER)
-        return fail(p, value, "Value of %.*s must be numeric", shown(op), op.ptr);
     if (!decimal_is_comparable(&d, value))
         return fail(p, value, "Cannot compare number : %.*s", shown(value), value.ptr);
     *key = d.key;
     return true;
 }
 
+/* From the second operator on; `low` is the bound before it. */
 static bool finish_range(struct parser *p, struct pattern_test *t, weir_str array,
-                         weir_json_each *each)
+                         weir_json_each *each, weir_str low)
 {
     if (json_kind(each->value) != WEIR_JSON_TEXT)
-        return fail(p, each->value, "Bad value in numeric range: %.*s", shown(each->value),
-                    each->value.ptr);
+        return fail_at_token(p, array, each->value, "Bad value in numeric range");
     weir_str op = unquote(p, each->value);
     t->is_high_open = weir_same(op, "<");
     if (!t->is_high_open && !weir_same(op, "<="))
@@ -209,11 +235,13 @@ static bool finish_range(struct parser *p, struct pattern_test *t, weir_str arra
     weir_str at = each->value;
     if (!json_next(array, each))
         return fail(p, at, "Value of %.*s must be numeric", shown(op), op.ptr);
-    if (!read_limit(p, each->value, op, &t->range.high))
+    weir_str high = each->value;
+    if (!is_limit(p, high, op) ||
+        !no_more(p, array, each, "Too many terms in numeric range expression") ||
+        !read_limit(p, low, &t->range.low) || !read_limit(p, high, &t->range.high))
         return false;
-    if (decimal_compare(&t->range.low, &t->range.high) >= 0)
-        return fail(p, each->value, "Bottom must be less than top");
-    return no_more(p, array, each, "Too many terms in numeric range expression");
+    return decimal_compare(&t->range.low, &t->range.high) < 0 ||
+           fail(p, high, "Bottom must be less than top");
 }
 
 static const struct decimal_key lowest = {{0, 0, 0}};
@@ -224,11 +252,8 @@ static bool set_numeric(struct parser *p, struct pattern_test *t, weir_str value
     weir_json_each each = {0};
     if (json_kind(value) != WEIR_JSON_ARRAY)
         return fail(p, value, "Value of numeric must be an array.");
-    if (!json_next(value, &each) || json_kind(each.value) != WEIR_JSON_TEXT) {
-        weir_str shown_value = each.value.ptr ? each.value : (weir_str){"]", 1};
-        return fail(p, value, "Invalid member in numeric match: %.*s", shown(shown_value),
-                    shown_value.ptr);
-    }
+    if (!json_next(value, &each) || json_kind(each.value) != WEIR_JSON_TEXT)
+        return fail_at_token(p, value, each.value, "Invalid member in numeric match");
     weir_str op = unquote(p, each.value), name = op, at = each.value;
     bool is_equal = weir_same(op, "="), is_low = weir_same(op, ">") || weir_same(op, ">=");
     bool is_high = weir_same(op, "<") || weir_same(op, "<=");
@@ -239,14 +264,17 @@ static bool set_numeric(struct parser *p, struct pattern_test *t, weir_str value
     struct decimal_key key;
     if (!json_next(value, &each))
         return fail(p, at, "Value of %.*s must be numeric", shown(name), name.ptr);
-    if (!read_limit(p, each.value, name, &key))
+    weir_str limit = each.value;
+    if (!is_limit(p, limit, name))
         return false;
     t->kind = PATTERN_RANGE, t->text = value;
-    t->range.low = is_high ? lowest : key, t->range.high = is_low ? highest : key;
     t->is_low_open = is_low && op.len == 1, t->is_high_open = is_high && op.len == 1;
     if (is_low && json_next(value, &each))
-        return finish_range(p, t, value, &each);
-    return is_low || no_more(p, value, &each, too_many);
+        return finish_range(p, t, value, &each, limit);
+    if ((!is_low && !no_more(p, value, &each, too_many)) || !read_limit(p, limit, &key))
+        return false;
+    t->range.low = is_high ? lowest : key, t->range.high = is_low ? highest : key;
+    return true;
 }
 
 /* ---- cidr ------------------------------------------------------------------------------------- */
@@ -270,8 +298,11 @@ static bool set_cidr(struct parser *p, struct pattern_test *t, weir_str value)
     weir_str text = no_text;
     if (!only_text(p, value, "prefix match pattern", &text))
         return false;
-    const char *slash = memchr(text.ptr, '/', text.len), *end = text.ptr + text.len;
-    if (!slash || slash + 1 == end || memchr(slash + 1, '/', (size_t)(end - slash - 1)))
+    const char *end = text.ptr + text.len;
+    while (end > text.ptr && end[-1] == '/')
+        end--; /* Ruler splits at "/" and drops what is empty at the end */
+    const char *slash = memchr(text.ptr, '/', (size_t)(end - text.ptr));
+    if (!slash || memchr(slash + 1, '/', (size_t)(end - slash - 1)))
         return fail(p, value, "Malformed CIDR, one '/' required");
     const char *digits = slash + 1 + (slash[1] == '-' || slash[1] == '+');
     long bits = 0;
@@ -392,6 +423,8 @@ static bool set_but_object(struct parser *p, struct pattern_test *t, weir_str va
         return fail(p, value, "Unsupported anything-but pattern: %.*s", shown(key), key.ptr);
     if (!may_be_but(each.value))
         return fail(p, each.value, "%s", bad_but);
+    if (set == set_wildcard && !are_wildcards(p, each.value))
+        return false;
     if (!set_but_list(p, t, each.value, set))
         return false;
     if (!t->but.count)
