@@ -295,7 +295,9 @@ static int write_group(struct journal *j)
     for (struct journal_unit *u = g->units.first; u; u = u->next)
         if (u->status == WEIR_OK && u->len)
             g->parts[n++] = (struct iovec){u->bytes, u->len};
-    return disk_writev_all(j->disk, j->active->slot->fd, g->parts, (int)n, write_at(j));
+    uint32_t at = write_at(j);
+    slot_zero_ahead(j, j->active->slot, at, at + (uint32_t)g->head.len + g->bytes);
+    return disk_writev_all(j->disk, j->active->slot->fd, g->parts, (int)n, at);
 }
 
 static void answer(struct journal_unit *u)

@@ -253,6 +253,8 @@ bool slot_prepare(struct journal *j, uint32_t want); /* true: that many are free
 uint32_t slot_small(struct journal *j, size_t bytes);
 bool slot_is_spare(const struct journal *j, uint32_t bytes); /* a free one has that much room */
 bool slot_zero(struct journal *j); /* a step of zero-filling; false: all is filled */
+/* A group will be written there. */
+void slot_zero_ahead(const struct journal *j, struct slot *slot, uint32_t from, uint32_t end);
 uint32_t slot_default_bytes(const struct journal *j);
 void slot_path(const struct journal *j, uint32_t index, char *path, size_t size);
 

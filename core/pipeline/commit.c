@@ -13,7 +13,7 @@
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
 
-enum { UNIT_BYTES_MAX = 2 << 20 };
+enum { UNIT_BYTES_MAX = 2 << 20, ARRIVALS_MAX = 256 };
 
 struct item {
     size_t put; /* number in the unit */
@@ -257,22 +257,49 @@ static void commit_home(struct loop_task *t)
     w->free_commits = c;
 }
 
+/* Those that go to the same inlets, at most so many: how many there are from here on. */
+static size_t count_alike(const struct commit *c, size_t from)
+{
+    const struct item *first = &c->items[from];
+    size_t n = 0;
+    while (n < ARRIVALS_MAX && from + n < c->count && c->items[from + n].ev &&
+           c->items[from + n].inlets == first->inlets &&
+           c->items[from + n].inlet_count == first->inlet_count)
+        n++;
+    return n;
+}
+
+/* Inlet by inlet: each is locked and told once for many events. */
+static void arrive(const struct item *items, size_t n, const struct journal_unit *u)
+{
+    struct arrival all[ARRIVALS_MAX];
+    uint32_t more = (uint32_t)items->inlet_count - 1;
+    for (size_t i = 0; i < n; i++) {
+        all[i].ev = items[i].ev;
+        all[i].slot = items[i].is_handed_on ? items[i].slot : NULL;
+        if (all[i].slot && more)
+            slot_ref(all[i].slot, more);
+    }
+    for (size_t k = 0; k < items->inlet_count; k++) {
+        for (size_t i = 0; i < n; i++)
+            all[i].sequence = unit_sequence(u, items[i].put, k);
+        inlet_arrive(items->inlets[k], all, n);
+    }
+}
+
 /* On the journal's driver, in the order of the log: so each inlet gets its events in order. */
 static void commit_done(void *user, weir_status status, const struct journal_unit *u)
 {
     struct commit *c = user;
     c->status = status;
-    for (size_t i = 0; i < c->count; i++) {
+    for (size_t i = 0; i < c->count && status == WEIR_OK;) {
         struct item *item = &c->items[i];
-        if (status == WEIR_OK && item->park)
+        size_t n = item->ev && item->inlet_count ? count_alike(c, i) : 0;
+        if (n)
+            arrive(item, n, u);
+        else if (item->park)
             park_set_sequence(item->park, unit_sequence(u, item->put, 0));
-        if (!item->ev || status != WEIR_OK)
-            continue;
-        struct slot *slot = item->is_handed_on ? item->slot : NULL;
-        if (slot && item->inlet_count > 1)
-            slot_ref(slot, (uint32_t)item->inlet_count - 1);
-        for (size_t k = 0; k < item->inlet_count; k++)
-            inlet_arrive(item->inlets[k], item->ev, slot, unit_sequence(u, item->put, k));
+        i += n ? n : 1;
     }
     if (worker_current() == c->worker)
         commit_home(&c->task);

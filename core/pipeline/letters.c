@@ -313,7 +313,8 @@ static void page_done(void *user, weir_status status, const struct journal_unit 
     }
     for (size_t i = 0; i < w->back_count && status == WEIR_OK; i++)
         if (w->back[i].inlet)
-            inlet_arrive(w->back[i].inlet, w->back[i].ev, NULL, unit_sequence(u, i, 0));
+            inlet_arrive(w->back[i].inlet,
+                         &(struct arrival){w->back[i].ev, NULL, unit_sequence(u, i, 0)}, 1);
     if (status == WEIR_OK && w->pipeline)
         atomic_fetch_add(&w->pipeline->ledger[LEDGER_REDRIVEN], (int64_t)w->back_count);
     void (*done)(void *, weir_status) = w->done;
