@@ -58,6 +58,7 @@ void inlet_release(struct inlet *in);
 void inlet_let_go(
     struct inlet *in);            /* then, on its worker: what was read from the disk is dropped */
 void inlet_end(struct inlet *in); /* on its worker: it is quiet and stays so */
+void inlet_give_back(struct inlet *in);      /* on its worker: memory kept for reuse */
 bool inlet_is_quiet(const struct inlet *in); /* on its worker: nothing refers to it any more */
 bool inlet_is_of(const struct inlet *in, const struct stage *s); /* the latest that it serves */
 struct inlet *inlet_ref(struct inlet *in); /* main thread; inlet_free is the other half */

@@ -200,7 +200,7 @@ static bool entry_from_record(struct inlet *in, struct block *block, uint64_t se
 {
     weir_status s;
     struct entry e = {.sequence = sequence};
-    e.ev = codec_read(bytes, block, &in->stage->pipeline->budget, &s);
+    e.ev = codec_read(bytes, block, &in->stage->pipeline->backlog, &s);
     if (s == WEIR_E_RETRY)
         return false;
     e.slot = watcher_take(in, sequence);
@@ -244,7 +244,7 @@ void inlet_read_backlog(struct inlet *in)
     (void)pthread_mutex_unlock(&in->lock);
     if (!is_spilled)
         return;
-    if (in->stage->role == ROLE_TRANSFORM && budget_is_tight(&in->stage->pipeline->budget)) {
+    if (in->stage->role == ROLE_TRANSFORM && !budget_has_room(&in->stage->pipeline->inflow, 0)) {
         loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
         return;
     }

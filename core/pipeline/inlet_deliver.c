@@ -205,7 +205,7 @@ static bool fits(const struct inlet *in, const struct batch *b)
             return false;
     }
     return b->pub.count == 1 ||
-           (b->pub.count <= (size_t)in->batch->max_events && bytes <= in->batch->max_bytes.bytes);
+           (b->pub.count <= (size_t)in->batch->max_events && bytes <= inlet_batch_bytes(in));
 }
 
 static bool can_send_direct(const struct inlet *in, const struct worker *w, const struct batch *b)
@@ -249,7 +249,7 @@ static void fill_flight(struct flight *f, size_t n)
 {
     struct inlet *in = f->inlet;
     const struct batch *b = f->batch;
-    uint64_t bytes = 0, bytes_max = in->batch->max_bytes.bytes;
+    uint64_t bytes = 0, bytes_max = inlet_batch_bytes(in);
     struct ring *from;
     flight_entries(f, n);
     while (b->pub.count < n && (from = next_ring(in))) {

@@ -131,7 +131,7 @@ bool lane_may_run(struct lane *l)
     struct pipeline *p = l->stage->pipeline;
     if (atomic_load_explicit(&p->is_draining, memory_order_relaxed) ||
         atomic_load_explicit(&l->open, memory_order_relaxed) >= OPEN_MAX ||
-        budget_is_tight(&p->budget) || !journal_has_room(p->journal, 1 << 20))
+        !budget_has_room(&p->inflow, 0) || !journal_has_room(p->journal, 1 << 20))
         return false;
     for (size_t i = 0; i < l->stage->reach_count; i++)
         if (inlet_is_full(l->stage->reach[i]->inlet))
@@ -273,7 +273,10 @@ static void pull(struct lane *l)
 struct budget *lane_budget(const struct lane *l)
 {
     static struct budget of_commands = {.limit_bytes = 64 << 20};
-    return l->stage->pipeline ? &l->stage->pipeline->budget : &of_commands;
+    struct pipeline *p = l->stage->pipeline;
+    if (!p)
+        return &of_commands;
+    return l->stage->role == ROLE_SOURCE ? &p->inflow : &p->budget;
 }
 
 static void tick(struct lane *l, uint32_t id)

@@ -296,7 +296,7 @@ static void walk_free(struct walk *w)
     match_set_free(w->set);
     for (size_t i = 0; i < w->back_count; i++)
         block_unref(w->back[i].ev->block);
-    block_pool_fini(&w->nobody.blocks);
+    block_pool_trim(&w->nobody.blocks);
     mem_free(w->claimed);
     mem_free(w->back);
     mem_free(w);
@@ -414,7 +414,7 @@ static bool look_for_stage(void *user, const struct queue_message *m, const char
     struct event *ev = codec_read(m->body, b, &budget, &status);
     l->is_letter = ev && attr_of(&ev->pub, "dead.stage").len;
     block_unref(b);
-    block_pool_fini(&nobody.blocks);
+    block_pool_trim(&nobody.blocks);
     return false;
 }
 
