@@ -10,7 +10,8 @@
 #include <stdint.h>
 
 struct budget {
-    _Atomic uint64_t used_bytes, peak_bytes, refused;
+    _Atomic uint64_t used_bytes, refused;
+    _Atomic uint64_t peak_bytes; /* the most that was used; whoever reads it may begin anew */
     _Atomic uint64_t lost_bytes; /* to the allocator: pages that it holds for nobody */
     uint64_t limit_bytes;
     struct budget *whole; /* of a part: whose bytes they are; NULL: its own */

@@ -254,7 +254,7 @@ void inlet_read_backlog(struct inlet *in)
     size_t limit = (size_t)in->batch->max_events;
     limit = limit < READ_AHEAD ? limit : READ_AHEAD;
     weir_status s = WEIR_OK;
-    for (size_t i = 0; i < limit && s == WEIR_OK; i++)
+    for (size_t i = 0; i < limit && s == WEIR_OK && (!i || inlet_has_ring_room(in, 1)); i++)
         s = read_one(in, block, end);
     block_unref(block);
     if (s == WEIR_IDLE)

@@ -1,8 +1,9 @@
 /* pipeline/memory.c: how a pipeline keeps within its memory.
  *
  * What is charged is not all that the process has: the allocator keeps pages of what was freed, and what
- * lies between. Ten times a second that difference is measured; beyond what is usual the allocator is
- * told to give back what it can, and what it still holds counts against the budget. */
+ * lies between. Ten times a second that is measured. What was in use a moment ago will be again, so only
+ * what goes beyond the last second's peak is a loss: the allocator is told to give back what it can, and
+ * what it still holds counts against the budget. */
 #include "pipeline/memory.h"
 
 #include <fcntl.h>
@@ -21,7 +22,7 @@
 
 enum {
     SHARE_MAX = 16 << 20,
-    USUAL_BYTES = 4 << 20, /* that are not charged, and so many a worker */
+    USUAL_BYTES = 8 << 20, /* that are not charged, and so many a worker */
     USUAL_WORKER_BYTES = 1 << 20,
     WORTH_BYTES = 1 << 20, /* of a trim */
 };
@@ -89,16 +90,30 @@ void memory_start(struct pipeline *p)
     memory_share_out(p);
 }
 
+static uint64_t take_peak(struct pipeline *p)
+{
+    uint64_t peak = atomic_exchange_explicit(&p->budget.peak_bytes, budget_used(&p->budget),
+                                             memory_order_relaxed);
+    if (peak > atomic_load_explicit(&p->memory.peak_bytes, memory_order_relaxed))
+        atomic_store_explicit(&p->memory.peak_bytes, peak, memory_order_relaxed);
+    return peak;
+}
+
 static uint64_t beyond(struct pipeline *p)
 {
-    uint64_t now = anonymous_bytes(&p->memory);
-    uint64_t known = budget_used(&p->budget) + p->memory.base_bytes;
+    const struct memory *m = &p->memory;
+    uint64_t known = m->base_bytes, now = anonymous_bytes(m), peak = budget_used(&p->budget);
+    for (size_t i = 0; i < MEMORY_LOOKS; i++)
+        if (m->peaks[i] > peak)
+            peak = m->peaks[i];
+    known += peak;
     return now > known ? now - known : 0;
 }
 
 static void look_at_allocator(struct pipeline *p, int64_t now)
 {
     struct memory *m = &p->memory;
+    m->peaks[m->look++ % MEMORY_LOOKS] = take_peak(p);
     uint64_t lost = beyond(p), most = p->budget.limit_bytes / 4;
     if (lost && now >= m->trim_after_ns) {
         (void)malloc_trim(0);
@@ -187,9 +202,11 @@ void memory_figures(struct pipeline *p, struct memory_figures *f)
     *f = (struct memory_figures){
         .budget = p->budget.limit_bytes,
         .used = budget_used(&p->budget),
-        .peak = atomic_load_explicit(&p->budget.peak_bytes, memory_order_relaxed),
         .lost = atomic_load_explicit(&p->budget.lost_bytes, memory_order_relaxed),
         .refused = atomic_load_explicit(&p->budget.refused, memory_order_relaxed),
     };
+    uint64_t before = atomic_load_explicit(&p->memory.peak_bytes, memory_order_relaxed);
+    f->peak = atomic_load_explicit(&p->budget.peak_bytes, memory_order_relaxed);
+    f->peak = f->peak > before ? f->peak : before;
     read_status(f);
 }

@@ -9,6 +9,11 @@
 #pragma once
 #include "pipeline/pipeline.h"
 
+enum {
+    MEMORY_EVENT_BYTES = 384, /* of an event that waits, beside its payload, about */
+    MEMORY_AHEAD = 1 << 20,
+};
+
 void memory_init(struct pipeline *p); /* the plan is known */
 void memory_start(
     struct pipeline *p); /* all stages were started: what there is now is not events */
@@ -17,7 +22,14 @@ void memory_share_out(struct pipeline *p); /* the graph has changed */
 void memory_tick(struct pipeline *p);      /* some times a second */
 void memory_give_back(struct pipeline *p); /* what is kept for reuse: the workers do it, soon */
 
-enum { MEMORY_EVENT_BYTES = 384 }; /* of an event that waits, beside its payload, about */
+/* Any thread: sources may bring something. They stop short of what they may have, so that they are seldom
+ * refused in the middle of it. */
+static inline bool memory_has_room(const struct pipeline *p)
+{
+    uint64_t ahead = p->budget.limit_bytes / 16;
+    return budget_has_room(&p->inflow, ahead < MEMORY_AHEAD ? (size_t)ahead : MEMORY_AHEAD);
+}
+
 
 /* Any thread: bytes in memory that a stage on disk may have waiting, and a buffer in memory. */
 static inline uint64_t memory_share(const struct pipeline *p)
