@@ -37,6 +37,7 @@ struct flight {                  /* a batch that the stage has */
     struct flight *next, **link; /* of those under way, or free */
     bool is_abandoned;
     bool is_direct; /* its entries hold no blocks: the batch does */
+    bool is_short;  /* the stage was refused memory: what it says is no verdict of the receiver's */
     struct inlet *inlet;
     struct batch *batch;
     struct entry *entries; /* NULL: fresh from a worker, one per event by default */

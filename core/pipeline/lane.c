@@ -131,8 +131,8 @@ bool lane_may_run(struct lane *l)
 {
     struct pipeline *p = l->stage->pipeline;
     if (atomic_load_explicit(&p->is_draining, memory_order_relaxed) ||
-        atomic_load_explicit(&l->open, memory_order_relaxed) >= OPEN_MAX ||
-        !memory_has_room(p) || !journal_has_room(p->journal, 1 << 20))
+        atomic_load_explicit(&l->open, memory_order_relaxed) >= OPEN_MAX || !memory_has_room(p) ||
+        !journal_has_room(p->journal, 1 << 20))
         return false;
     for (size_t i = 0; i < l->stage->reach_count; i++)
         if (inlet_is_full(l->stage->reach[i]->inlet))

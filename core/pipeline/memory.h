@@ -30,7 +30,6 @@ static inline bool memory_has_room(const struct pipeline *p)
     return budget_has_room(&p->inflow, ahead < MEMORY_AHEAD ? (size_t)ahead : MEMORY_AHEAD);
 }
 
-
 /* Any thread: bytes in memory that a stage on disk may have waiting, and a buffer in memory. */
 static inline uint64_t memory_share(const struct pipeline *p)
 {

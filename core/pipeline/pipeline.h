@@ -39,11 +39,11 @@ struct pause { /* worker_pause_all */
 enum { MEMORY_LOOKS = 10 };
 struct memory { /* memory.c */
     _Atomic uint64_t share_bytes, buffer_bytes;
-    int statm;                        /* -1: not known */
-    uint64_t base_bytes;              /* of the process when it began */
-    uint64_t peaks[MEMORY_LOOKS];     /* what was used at most between the last looks */
+    int statm;                    /* -1: not known */
+    uint64_t base_bytes;          /* of the process when it began */
+    uint64_t peaks[MEMORY_LOOKS]; /* what was used at most between the last looks */
     size_t look;
-    _Atomic uint64_t peak_bytes; /* of the whole run */
+    _Atomic uint64_t peak_bytes;      /* of the whole run */
     int64_t looked_ns, trim_after_ns; /* monotonic */
     int64_t busy_ns;                  /* when events were last seen to come or go */
     uint64_t seen;
