@@ -5,18 +5,17 @@
 #include "cli/plugin_command.h"
 
 /* The runner's commands, and those of its plugins. */
-static const struct cli_command *const *all_commands(struct arena *texts)
+static const struct cli_command **all_commands(struct arena *texts)
 {
     const struct cli_command *const *own = cli_commands;
     const struct cli_command *const *more = plugin_command_tables(texts);
-    size_t n = 0, k = 0;
-    while (own[n])
-        n++;
-    while (more[k])
-        k++;
-    const struct cli_command **all = arena_take(texts, (n + k + 1) * sizeof *all);
-    memcpy(all, own, n * sizeof *all);
-    memcpy(all + n, more, k * sizeof *all);
+    const struct cli_command **all = NULL;
+    size_t n = 0, cap = 0;
+    for (size_t i = 0; own[i]; i++)
+        MEM_PUSH(all, n, cap) = own[i];
+    for (size_t i = 0; more[i]; i++)
+        MEM_PUSH(all, n, cap) = more[i];
+    MEM_PUSH(all, n, cap) = NULL;
     return all;
 }
 
@@ -112,7 +111,7 @@ static int run(void *options, int argc, char **argv)
     struct arena texts;
     int code = EXIT_OK;
     arena_init(&texts);
-    const struct cli_command *const *all = all_commands(&texts);
+    const struct cli_command **all = all_commands(&texts);
     if (strcmp(argv[0], "bash") == 0)
         print_bash(all);
     else if (strcmp(argv[0], "zsh") == 0)
@@ -121,6 +120,7 @@ static int run(void *options, int argc, char **argv)
         print_fish(all);
     else
         code = cli_usage_error(&command_completion, "unknown shell %s: bash, zsh or fish", argv[0]);
+    mem_free(all);
     arena_fini(&texts);
     return code;
 }

@@ -101,12 +101,12 @@ static int next(void *self, const weir_host *h, const weir_given *given)
     struct asked a = {.command = "next", .is_json = given->flags & FLAG_JSON};
     struct run r = {.item.expression = given->argument};
     struct expression_error why = {.at = 0};
-    struct zone *zones = NULL;
+    struct zones zones = {h, h->scratch, NULL};
     const char *reason = NULL, *zone = given->values[VALUE_TIMEZONE];
     r.item.timezone = zone ? zone : s->timezone;
     if (!expression_parse(weir_text(given->argument), &r.expression, &why))
         return wrong(&a, "", given->argument, &why);
-    r.zone = zone_find(&zones, h, h->scratch, r.item.timezone, &reason);
+    r.zone = zone_find(&zones, r.item.timezone, &reason);
     if (!r.zone) {
         (void)fprintf(stderr, "weir schedule next: --timezone %s: %s\n", r.item.timezone, reason);
         return CODE_USAGE;
@@ -140,12 +140,13 @@ static int list(void *self, const weir_host *h, const weir_given *given)
     static const struct zone utc = {.name = "UTC"};
     struct schedule *s = self;
     struct asked a = {.command = "list", .stage = h->instance, .is_json = given->flags & FLAG_JSON};
+    struct zones zones = {h, h->scratch, NULL};
     struct trouble why;
     int code = read_count(&a, given->values[VALUE_COUNT]);
     code = code ? code : read_from(&a, h, given->values[VALUE_FROM], &utc);
     if (code)
         return code;
-    if (!runs_prepare(s, h, h->scratch, calendar_floor(h->now(h), SECOND_NS), &why)) {
+    if (!runs_prepare(s, &zones, calendar_floor(h->now(h), SECOND_NS), &why)) {
         (void)fprintf(stderr, "weir schedule list: %s: %s\n", h->instance, why.error.text);
         return CODE_CONFIG;
     }

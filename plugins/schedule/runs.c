@@ -84,28 +84,27 @@ static bool read_bounds(struct run *r, const struct members *at, struct trouble 
            fail(why, at->end, "end is not after start: there is no time between them");
 }
 
-static weir_str resources_of(const struct schedule *s, const weir_host *h,
-                             void *(*take)(const weir_host *h, size_t n), const char *name)
+static weir_str resources_of(const struct schedule *s, const struct zones *memory, const char *name)
 {
     const weir_pipeline *p = s->pipeline;
     size_t size = strlen(p->region) + strlen(p->account) + strlen(name) + 40;
-    char *text = take(h, size);
+    char *text = memory->take(memory->host, size);
     int n = snprintf(text, size, "[\"arn:aws:events:%s:%s:rule/%s\"]", p->region, p->account, name);
     return (weir_str){text, n < 0 ? 0 : (size_t)n};
 }
 
-bool runs_read(const struct schedule *s, const weir_host *h, size_t i, struct zone **zones,
-               void *(*take)(const weir_host *h, size_t n), struct run *r, struct trouble *why)
+bool runs_read(const struct schedule *s, size_t i, struct zones *zones, struct run *r,
+               struct trouble *why)
 {
     const struct members at = members_of(s, i);
     const char *reason = NULL;
     int64_t utc_s = 0;
     *why = (struct trouble){.member = at.expression};
     *r = (struct run){.item = item_of(s, i), .port = s->expression ? 0 : (uint32_t)i + 1};
-    r->name = s->expression ? h->instance : s->schedules.names[i];
+    r->name = s->expression ? zones->host->instance : s->schedules.names[i];
     if (!expression_parse(weir_text(r->item.expression), &r->expression, &why->error))
         return false;
-    r->zone = zone_find(zones, h, take, r->item.timezone, &reason);
+    r->zone = zone_find(zones, r->item.timezone, &reason);
     if (!r->zone)
         return fail(why, at.timezone, "unknown time zone: %s", reason);
     if (r->expression.kind == EXPRESSION_AT && !zone_utc(r->zone, r->expression.at_s, &utc_s)) {
@@ -119,20 +118,19 @@ bool runs_read(const struct schedule *s, const weir_host *h, size_t i, struct zo
     r->meaning = hash_text(r->meaning, r->item.timezone);
     if (r->expression.kind == EXPRESSION_RATE)
         r->meaning = hash_text(r->meaning, r->item.start);
-    r->resources = resources_of(s, h, take, r->name);
+    r->resources = resources_of(s, zones, r->name);
     return true;
 }
 
-bool runs_prepare(struct schedule *s, const weir_host *h,
-                  void *(*take)(const weir_host *h, size_t n), int64_t now_s, struct trouble *why)
+bool runs_prepare(struct schedule *s, struct zones *zones, int64_t now_s, struct trouble *why)
 {
-    struct zone *zones = NULL;
+    const weir_host *h = zones->host;
     size_t all = runs_all(s);
-    s->runs = take(h, (all + 1) * sizeof *s->runs);
+    s->runs = zones->take(h, (all + 1) * sizeof *s->runs);
     s->count = s->turn = 0;
     for (size_t i = 0; i < all; i++) {
         struct run *r = &s->runs[s->count];
-        if (!runs_read(s, h, i, &zones, take, r, why))
+        if (!runs_read(s, i, zones, r, why))
             return false;
         if (!r->item.enabled)
             continue;

@@ -46,14 +46,14 @@ static void tell_zone(const struct schedule *s, const struct run *r)
 static weir_status schedule_check(const void *self, const weir_host *h)
 {
     const struct schedule *s = self;
-    struct zone *zones = NULL;
+    struct zones zones = {h, h->scratch, NULL};
     struct trouble why;
     struct run r;
     weir_status status = check_shape(s, h);
     if (status != WEIR_OK)
         return status;
     for (size_t i = 0; i < runs_all(s); i++) {
-        if (runs_read(s, h, i, &zones, h->scratch, &r, &why))
+        if (runs_read(s, i, &zones, &r, &why))
             tell_zone(s, &r);
         else
             status = refuse(h, &why); /* and all others that are wrong */
@@ -74,8 +74,9 @@ static void tell_ended(const struct schedule *s, const weir_host *h)
 static weir_status schedule_start(void *self, const weir_host *h)
 {
     struct schedule *s = self;
+    struct zones zones = {h, h->keep, NULL};
     struct trouble why;
-    if (!runs_prepare(s, h, h->keep, calendar_floor(h->now(h), SECOND_NS), &why))
+    if (!runs_prepare(s, &zones, calendar_floor(h->now(h), SECOND_NS), &why))
         return refuse(h, &why);
     tell_ended(s, h);
     s->ran = h->metric(h, WEIR_COUNTER, "runs", "Runs whose event was accepted.");
@@ -168,7 +169,7 @@ static void go_back(struct schedule *s, const weir_host *h, struct run *r, int64
         h, WEIR_WARN,
         "%s: the clock is %lld s before its last run: it goes on from now, and no run comes twice",
         r->name, (long long)(r->last_s - now_s));
-    r->last_s = now_s;
+    r->last_s = now_s - 1;
     s->is_unsaved = true;
     runs_advance(r);
 }

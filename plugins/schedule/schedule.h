@@ -64,12 +64,11 @@ struct trouble { /* with an option */
 };
 
 size_t runs_all(const struct schedule *s); /* how many the file has */
-/* Reads the i-th; true, or what is wrong. Memory comes from `take`. */
-bool runs_read(const struct schedule *s, const weir_host *h, size_t i, struct zone **zones,
-               void *(*take)(const weir_host *h, size_t n), struct run *r, struct trouble *why);
+/* Reads the i-th; true, or what is wrong. Memory comes from where the zones have theirs. */
+bool runs_read(const struct schedule *s, size_t i, struct zones *zones, struct run *r,
+               struct trouble *why);
 /* All that are enabled, as they stand at now_s. */
-bool runs_prepare(struct schedule *s, const weir_host *h,
-                  void *(*take)(const weir_host *h, size_t n), int64_t now_s, struct trouble *why);
+bool runs_prepare(struct schedule *s, struct zones *zones, int64_t now_s, struct trouble *why);
 /* The first of its times after this one, within start and end. */
 bool runs_next(const struct run *r, int64_t after_s, int64_t *next_s);
 void runs_advance(struct run *r); /* looks for the next after last_s */

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 enum { HEADER_BYTES = 44, NAME_CHARS_MIN = 3 };
-#define ZONE_FOLDER "/usr/share/zoneinfo"
+#define OFFSET_MAX_S INT64_C(93600) /* 26 hours */
+#define ZONE_FOLDER  "/usr/share/zoneinfo"
 
 /* ---- the rule at a file's end: as POSIX writes TZ ------------------------------------------------ */
 
@@ -51,7 +52,7 @@ static bool take_time(struct reader *r, int64_t *seconds)
     if (!take_number(r, 167, &hours) || (take_char(r, ':') && !take_number(r, 59, &minutes)) ||
         (take_char(r, ':') && !take_number(r, 59, &rest)))
         return false;
-    *seconds = INT64_C(3600) * hours + 60 * minutes + rest;
+    *seconds = INT64_C(3600) * hours + INT64_C(60) * minutes + rest;
     *seconds = is_negative ? -*seconds : *seconds;
     return true;
 }
@@ -79,7 +80,7 @@ static bool read_rule(struct reader r, struct zone *z)
     int64_t west = 0;
     if (r.at == r.end)
         return true; /* the last change holds on */
-    if (!take_name(&r) || !take_time(&r, &west) || west < -26 * 3600 || west > 26 * 3600)
+    if (!take_name(&r) || !take_time(&r, &west) || west < -OFFSET_MAX_S || west > OFFSET_MAX_S)
         return false;
     z->has_rule = true;
     z->standard_s = (int32_t)-west;
@@ -87,7 +88,7 @@ static bool read_rule(struct reader r, struct zone *z)
         return true;
     int64_t summer = west - 3600;
     if (!take_name(&r) || (r.at < r.end && *r.at != ',' && !take_time(&r, &summer)) ||
-        summer < -26 * 3600 || summer > 26 * 3600)
+        summer < -OFFSET_MAX_S || summer > OFFSET_MAX_S)
         return false;
     z->has_summer = true;
     z->summer_s = (int32_t)-summer;
@@ -163,7 +164,7 @@ static bool read_changes(const char *times, const struct counts *c, struct zone 
     z->count = c->changes;
     for (size_t i = 0; i < c->types; i++) {
         int64_t offset = number_at(types + 6 * i, 4);
-        if (offset < -26 * 3600 || offset > 26 * 3600)
+        if (offset < -OFFSET_MAX_S || offset > OFFSET_MAX_S)
             return false;
     }
     for (size_t i = 0; i < c->changes; i++) {
@@ -247,20 +248,18 @@ static bool load(const weir_host *h, const char *name, struct zone *z, const cha
     return zone_read((weir_str){data, (size_t)got}, z);
 }
 
-const struct zone *zone_find(struct zone **list, const weir_host *h,
-                             void *(*take)(const weir_host *h, size_t n), const char *name,
-                             const char **why)
+const struct zone *zone_find(struct zones *all, const char *name, const char **why)
 {
-    for (const struct zone *z = *list; z; z = z->next)
+    for (const struct zone *z = all->first; z; z = z->next)
         if (strcmp(z->name, name) == 0)
             return z;
-    struct zone *z = take(h, sizeof *z);
+    struct zone *z = all->take(all->host, sizeof *z);
     *z = (struct zone){.count = 0};
-    if (strcmp(name, "UTC") != 0 && !load(h, name, z, why))
+    if (strcmp(name, "UTC") != 0 && !load(all->host, name, z, why))
         return NULL;
     (void)snprintf(z->name, sizeof z->name, "%s", name);
-    z->next = *list;
-    *list = z;
+    z->next = all->first;
+    all->first = z;
     return z;
 }
 

@@ -28,10 +28,13 @@ struct zone {
 bool zone_read(weir_str file, struct zone *z);
 /* The file of a zone's name; false: it cannot be the name of one. */
 bool zone_path(const char *name, char path[ZONE_PATH_BYTES]);
-/* By its IANA name, from the list or added to it; "UTC" needs no file. NULL, and why in `why`. */
-const struct zone *zone_find(struct zone **list, const weir_host *h,
-                             void *(*take)(const weir_host *h, size_t n), const char *name,
-                             const char **why);
+struct zones { /* those that were read, each once */
+    const weir_host *host;
+    void *(*take)(const weir_host *h, size_t n); /* memory for them: keep or scratch */
+    struct zone *first;
+};
+/* By its IANA name; "UTC" needs no file. NULL, and why in `why`. */
+const struct zone *zone_find(struct zones *all, const char *name, const char **why);
 int32_t zone_offset(const struct zone *z, int64_t utc_s);
 /* When the zone's clock first shows this time; false: it skips it. */
 bool zone_utc(const struct zone *z, int64_t local_s, int64_t *utc_s);
