@@ -65,28 +65,15 @@ static struct line *line_find(const struct order *o, uint64_t hash)
     return l;
 }
 
-static void *charged_new(struct inlet *in, size_t n)
+static struct line *line_new(struct order *o, uint64_t hash)
 {
-    budget_charge(&in->stage->pipeline->budget, n);
-    return mem_grow(NULL, n);
-}
-
-static void charged_free(struct inlet *in, void *p, size_t n)
-{
-    budget_give(&in->stage->pipeline->budget, n);
-    mem_free(p);
-}
-
-static struct line *line_new(struct inlet *in, uint64_t hash)
-{
-    struct order *o = &in->order;
     if (o->line_count >= o->bucket_count)
         grow(o);
     struct line *l = o->free_lines;
     if (l)
         o->free_lines = l->next;
     else
-        l = charged_new(in, sizeof *l);
+        l = mem_grow(NULL, sizeof *l);
     struct line **at = bucket_of(o, hash);
     *l = (struct line){.next = *at, .hash = hash};
     *at = l;
@@ -112,11 +99,11 @@ static struct held *held_new(struct inlet *in, const struct entry *e)
     if (h)
         o->free_held = h->next;
     else
-        h = charged_new(in, sizeof *h);
+        h = mem_grow(NULL, sizeof *h);
     *h = (struct held){.entry = *e};
     h->entry.line = NULL;
     o->held_count++;
-    o->held_bytes += entry_bytes(e);
+    o->held_bytes += e->ev->pub.body->len;
     inlet_retry_count(in);
     return h;
 }
@@ -134,7 +121,7 @@ static struct entry held_pop(struct inlet *in, struct line *l)
     h->next = o->free_held;
     o->free_held = h;
     o->held_count--;
-    o->held_bytes -= entry_bytes(&e);
+    o->held_bytes -= e.ev->pub.body->len;
     inlet_retry_count(in);
     e.line = l;
     return e;
@@ -182,7 +169,7 @@ bool order_take(struct inlet *in, uint64_t flight, struct entry *e)
             return false;
         }
         if (!l)
-            l = line_new(in, hash);
+            l = line_new(&in->order, hash);
         e->line = l;
     }
     l->flying++;
@@ -205,7 +192,7 @@ void order_release(struct inlet *in, const struct entry *e)
 {
     ring_push(&in->released, e);
     atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in->ring_bytes, entry_bytes(e), memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->ring_bytes, e->ev->pub.body->len, memory_order_relaxed);
 }
 
 /* The next of the line may go; a line that nobody stands in is no more. */
@@ -289,30 +276,24 @@ void order_abandon(struct inlet *in)
             }
 }
 
-void order_give_back(struct inlet *in)
-{
-    struct order *o = &in->order;
-    for (struct line *l = o->free_lines; l; l = o->free_lines) {
-        o->free_lines = l->next;
-        charged_free(in, l, sizeof *l);
-    }
-    for (struct held *h = o->free_held; h; h = o->free_held) {
-        o->free_held = h->next;
-        charged_free(in, h, sizeof *h);
-    }
-}
-
 void order_fini(struct inlet *in)
 {
     struct order *o = &in->order;
     for (size_t i = 0; i < o->bucket_count; i++) {
         while (o->buckets[i]) {
             struct line *next = o->buckets[i]->next;
-            charged_free(in, o->buckets[i], sizeof *next);
+            mem_free(o->buckets[i]);
             o->buckets[i] = next;
         }
     }
-    order_give_back(in);
+    for (struct line *l = o->free_lines; l; l = o->free_lines) {
+        o->free_lines = l->next;
+        mem_free(l);
+    }
+    for (struct held *h = o->free_held; h; h = o->free_held) {
+        o->free_held = h->next;
+        mem_free(h);
+    }
     mem_free(o->buckets);
     *o = (struct order){0};
 }

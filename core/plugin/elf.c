@@ -305,8 +305,7 @@ static int add_component(struct image *image, uint64_t address, struct elf_plugi
                              manifest_role_name(role), name);
     plugin->components =
         mem_grow(plugin->components, (plugin->count + 1) * sizeof *plugin->components);
-    plugin->components[plugin->count++] =
-        (struct elf_component){mem_text(name), role, c.commands != NULL};
+    plugin->components[plugin->count++] = (struct elf_component){mem_text(name), role};
     return 0;
 }
 

@@ -8,7 +8,6 @@
 struct elf_component {
     char *name;
     enum plugin_role role;
-    bool has_commands;
 };
 
 struct elf_plugin {
