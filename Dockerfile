@@ -12,7 +12,7 @@ RUN make all install PREFIX=/usr/local DESTDIR=/image \
 
 FROM debian:12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        ca-certificates libcurl4 libssl3 libpcre2-8-0 libyaml-0-2 \
+        ca-certificates libcurl4 libssl3 libpcre2-8-0 libyaml-0-2 tzdata \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin weir \
     && install -d -m 0700 -o weir -g weir /data

@@ -2,7 +2,7 @@
 # tests/deps.sh: installs the Debian packages that are missing. Argument: build or check.
 set -eu
 build="gcc g++ libc6-dev make pkg-config libyaml-dev libcurl4-openssl-dev libpcre2-dev libssl-dev check \
-libsubunit-dev json-schema-test-suite python3 python3-botocore nodejs curl"
+libsubunit-dev json-schema-test-suite python3 python3-botocore nodejs curl tzdata"
 check="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev"
 wanted=$build
 [ "${1:-build}" = check ] && wanted="$build $check"

@@ -2,6 +2,22 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/plugin_command.h"
+
+/* The runner's commands, and those of its plugins. */
+static const struct cli_command **all_commands(struct arena *texts)
+{
+    const struct cli_command *const *own = cli_commands;
+    const struct cli_command *const *more = plugin_command_tables(texts);
+    const struct cli_command **all = NULL;
+    size_t n = 0, cap = 0;
+    for (size_t i = 0; own[i]; i++)
+        MEM_PUSH(all, n, cap) = own[i];
+    for (size_t i = 0; more[i]; i++)
+        MEM_PUSH(all, n, cap) = more[i];
+    MEM_PUSH(all, n, cap) = NULL;
+    return all;
+}
 
 static void print_actions(const struct cli_command *c)
 {
@@ -16,15 +32,15 @@ static void print_words(const struct cli_command *c)
     (void)printf(" --help --no-color");
 }
 
-static void print_bash(void)
+static void print_bash(const struct cli_command *const *all)
 {
     (void)printf("_weir() {\n"
                  "  local cur=${COMP_WORDS[COMP_CWORD]} words actions= word\n"
                  "  if [ \"$COMP_CWORD\" -eq 1 ]; then words='");
-    for (const struct cli_command *const *c = cli_commands; *c; c++)
+    for (const struct cli_command *const *c = all; *c; c++)
         (void)printf("%s ", (*c)->name);
     (void)printf("'\n  else case ${COMP_WORDS[1]} in\n");
-    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+    for (const struct cli_command *const *c = all; *c; c++) {
         (void)printf("    %s) words='", (*c)->name);
         print_words(*c);
         (void)printf("'; actions='");
@@ -42,14 +58,14 @@ static void print_bash(void)
                  "}\ncomplete -F _weir weir\n");
 }
 
-static void print_zsh(void)
+static void print_zsh(const struct cli_command *const *all)
 {
     (void)printf("#compdef weir\n_weir() {\n  local -a commands\n  commands=(\n");
-    for (const struct cli_command *const *c = cli_commands; *c; c++)
+    for (const struct cli_command *const *c = all; *c; c++)
         (void)printf("    '%s:%s'\n", (*c)->name, (*c)->summary);
     (void)printf("  )\n  if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
                  "  case $words[2] in\n");
-    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+    for (const struct cli_command *const *c = all; *c; c++) {
         (void)printf("    %s) ", (*c)->name);
         if ((*c)->actions) {
             (void)printf("(( CURRENT == 3 )) && _values action ");
@@ -76,9 +92,9 @@ static void print_fish_actions(const struct cli_command *c)
     (void)printf("'\n");
 }
 
-static void print_fish(void)
+static void print_fish(const struct cli_command *const *all)
 {
-    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+    for (const struct cli_command *const *c = all; *c; c++) {
         (void)printf("complete -c weir -n __fish_use_subcommand -a %s -d '%s'\n", (*c)->name,
                      (*c)->summary);
         print_fish_actions(*c);
@@ -92,15 +108,21 @@ static const char *const shells[] = {"bash", "zsh", "fish", NULL};
 
 static int run(void *options, int argc, char **argv)
 {
+    struct arena texts;
+    int code = EXIT_OK;
+    arena_init(&texts);
+    const struct cli_command **all = all_commands(&texts);
     if (strcmp(argv[0], "bash") == 0)
-        print_bash();
+        print_bash(all);
     else if (strcmp(argv[0], "zsh") == 0)
-        print_zsh();
+        print_zsh(all);
     else if (strcmp(argv[0], "fish") == 0)
-        print_fish();
+        print_fish(all);
     else
-        return cli_usage_error(&command_completion, "unknown shell %s: bash, zsh or fish", argv[0]);
-    return EXIT_OK;
+        code = cli_usage_error(&command_completion, "unknown shell %s: bash, zsh or fish", argv[0]);
+    mem_free(all);
+    arena_fini(&texts);
+    return code;
 }
 
 const struct cli_command command_completion = {

@@ -258,6 +258,8 @@ void plan_inputs_warn_unread(struct plan_work *w)
         const struct plan_stage *s = w->plan->stages[i];
         if (s->role >= ROLE_SINK || !s->component || plan_inputs_is_server(s->component))
             continue;
+        if (s->role == ROLE_SOURCE && is_read(w->plan, s, 0))
+            continue; /* who reads a source itself reads all that it brings */
         if (is_read(w->plan, s, PORT_ANY))
             warn_ports(w, s);
         else

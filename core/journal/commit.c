@@ -104,6 +104,8 @@ static void set_full(struct journal *j, bool is_full)
 /* Puts never touch the reserve, so that what makes room always finds some. */
 static bool has_put_room(struct journal *j, size_t bytes, uint32_t *limit)
 {
+    if (j->is_pending_lost && commit_settle(j) < 0) /* first what was answered */
+        return false;
     bool fits = j->active && segment_room(j->active, write_at(j)) >= bytes + GROUP_SLACK;
     bool has_room = slot_prepare(j, SLOTS_RESERVED + 1);
     if (!has_room) {
@@ -140,7 +142,6 @@ static void gather(struct journal *j)
     bool is_asked = false, has_room = false;
     unit_list_init(&g->units);
     g->bytes = g->records = 0;
-    g->has_puts = false;
     while (j->taken.first) {
         struct journal_unit *u = j->taken.first;
         u->status = judge(j, u);
@@ -157,7 +158,6 @@ static void gather(struct journal *j)
             continue;
         g->bytes += (uint32_t)u->len;
         g->records += u->records;
-        g->has_puts |= u->put_count > 0;
     }
 }
 
@@ -202,6 +202,8 @@ static void build_head(struct journal *j, bool is_all)
             add_name(g, RECORD_COUNTER, NULL, &body, weir_text(c->name));
     }
     journal_unlock(j);
+    if (is_all)
+        j->names_bytes = (uint32_t)g->head.len;
 }
 
 static void assign(struct journal_unit *u)
@@ -295,7 +297,9 @@ static int write_group(struct journal *j)
     for (struct journal_unit *u = g->units.first; u; u = u->next)
         if (u->status == WEIR_OK && u->len)
             g->parts[n++] = (struct iovec){u->bytes, u->len};
-    return disk_writev_all(j->disk, j->active->slot->fd, g->parts, (int)n, write_at(j));
+    uint32_t at = write_at(j);
+    slot_zero_ahead(j, j->active->slot, at, at + (uint32_t)g->head.len + g->bytes);
+    return disk_writev_all(j->disk, j->active->slot->fd, g->parts, (int)n, at);
 }
 
 static void answer(struct journal_unit *u)
@@ -321,6 +325,7 @@ static void abandon_active(struct journal *j, int error)
 {
     char text[128];
     struct segment *g = j->active;
+    uint32_t unanswered = write_at(j);
     j->is_pending_lost = j->pending != NULL;
     j->pending_bytes = j->pending_count = 0;
     log_write(WEIR_ERROR, NULL, "journal %s: slot %u: %s; moving to another", j->path,
@@ -331,10 +336,12 @@ static void abandon_active(struct journal *j, int error)
     journal_unlock(j);
     if (g->end > FORMAT_HEADER_BYTES) {
         j->abandoned = g->number;
+        j->abandoned_at = unanswered;
         seal_active(j);
         return;
     }
-    (void)segment_header_erase(j, g->slot); /* else its successor's higher number tells */
+    if (segment_header_erase(j, g->slot) < 0) /* then only a later segment's higher number tells */
+        j->has_ghost = true;
     segment_seal(j, g);
     journal_lock(j);
     segment_remove(j, g);
@@ -351,6 +358,8 @@ static int timed_sync(struct journal *j)
     int64_t mean = atomic_load_explicit(&j->sync_ns, memory_order_relaxed);
     atomic_store_explicit(&j->sync_ns, mean ? mean + (took - mean) / 8 : took,
                           memory_order_relaxed);
+    if (result == 0)
+        j->has_ghost = false;
     return result;
 }
 
@@ -406,6 +415,31 @@ static int rewrite_pending(struct journal *j)
     return 0;
 }
 
+/* What is answered before its sync has to find a slot to move to if that sync fails. */
+static bool has_refuge(struct journal *j)
+{
+    uint32_t bytes = j->pending_bytes + (uint32_t)j->group.head.len + j->group.bytes;
+    bytes += 2 * j->names_bytes + GROUP_SLACK;
+    return slot_is_spare(j, bytes) ||
+           (slot_make(j, slot_default_bytes(j)) == 0 && slot_is_spare(j, bytes));
+}
+
+/* Finds the group its place, and decides when its units hear of it. */
+static int place(struct journal *j)
+{
+    int result = rewrite_pending(j);
+    if (result == 0)
+        result = place_group(j);
+    j->group.is_held = j->durability == JOURNAL_INTERVAL;
+    if (result < 0 || !j->group.is_held || has_refuge(j))
+        return result;
+    j->group.is_held = false;
+    if (!j->pending)
+        return 0;
+    result = commit_settle(j);
+    return result == 0 ? place_group(j) : result;
+}
+
 static bool has_answered(const struct journal *j)
 {
     for (const struct journal_unit *u = j->group.units.first; u; u = u->next)
@@ -416,9 +450,7 @@ static bool has_answered(const struct journal *j)
 
 static int try_store(struct journal *j, bool *is_refused)
 {
-    int result = rewrite_pending(j);
-    if (result == 0)
-        result = place_group(j);
+    int result = place(j);
     *is_refused = (result == -ENOSPC || result == -EDQUOT) && !has_answered(j);
     if (result < 0)
         return result;
@@ -426,7 +458,7 @@ static int try_store(struct journal *j, bool *is_refused)
     result = write_group(j);
     if (result == 0) {
         answer_written(j);
-        if (j->durability == JOURNAL_FSYNC)
+        if (j->durability != JOURNAL_OS && !j->group.is_held)
             result = timed_sync(j);
     }
     if (result < 0)
@@ -455,16 +487,20 @@ static void unassign(struct journal *j)
 }
 
 /* What a failed sync left behind the end is elsewhere by now, or refused: even where the next
- * segment's header is lost, no recovery may take it for what got its numbers since. If this fails, it
- * takes that loss as well to do harm. */
-static void erase_abandoned(struct journal *j)
+ * segment's header is lost, no recovery may take it for what got its numbers since. What was answered
+ * and has no other place yet stays. false: what lies there may be found again. */
+static bool erase_abandoned(struct journal *j)
 {
-    struct segment *g = j->abandoned && !j->pending ? segment_find(j, j->abandoned) : NULL;
-    if (!g)
-        return;
-    j->abandoned = 0;
-    if (g->slot && disk_fill_zero(j->disk, g->slot->fd, sizeof(struct record) * 2, g->end) == 0)
-        (void)j->disk->sync(j->disk, g->slot->fd);
+    struct segment *g = j->abandoned ? segment_find(j, j->abandoned) : NULL;
+    uint32_t at = j->pending ? j->abandoned_at : g ? g->end : 0;
+    if (!g || !g->slot)
+        return !j->has_ghost;
+    int result = disk_fill_zero(j->disk, g->slot->fd, sizeof(struct record) * 2, at);
+    if (result == 0)
+        result = j->disk->sync(j->disk, g->slot->fd);
+    if (!j->pending)
+        j->abandoned = 0;
+    return result == 0 && !j->has_ghost;
 }
 
 static void give_up(struct journal *j, int result)
@@ -488,13 +524,13 @@ static weir_status store(struct journal *j)
     for (int i = 0; i < STORE_TRIES && !is_refused; i++) {
         result = try_store(j, &is_refused);
         if (result == 0 && j->durability == JOURNAL_FSYNC)
-            erase_abandoned(j);
+            (void)erase_abandoned(j);
         if (result == 0)
             return WEIR_OK;
     }
     unassign(j);
-    erase_abandoned(j);
-    if (is_refused) {
+    bool is_gone = erase_abandoned(j);
+    if (is_refused && is_gone) {
         set_full(j, true);
         return WEIR_E_RETRY;
     }
@@ -689,7 +725,7 @@ int commit_settle(struct journal *j)
         give_up(j, result);
     }
     drop_pending(j, result < 0 ? WEIR_E_FATAL : WEIR_OK);
-    erase_abandoned(j);
+    (void)erase_abandoned(j);
     call_listeners(j);
     return result;
 }
@@ -727,7 +763,7 @@ bool commit_run(struct journal *j)
         if (j->group.bytes)
             status = store(j);
         bool is_stored = j->group.bytes && status == WEIR_OK;
-        if (is_stored && j->durability == JOURNAL_INTERVAL) {
+        if (is_stored && j->group.is_held) {
             hold(j);
             if (j->has_end || j->pending_bytes >= slot_default_bytes(j) / 4)
                 (void)commit_settle(j);

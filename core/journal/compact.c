@@ -97,7 +97,7 @@ static bool begin(struct journal *j)
     journal_unlock(j);
     j->compaction = c;
     uint32_t size = slot_default_bytes(j);
-    if (freed < 2ULL * size ||
+    if (freed < 2ULL * size || commit_settle(j) < 0 || /* what is pending may need the last slot */
         segment_start(j, SEGMENT_COLD, size - 3 * FORMAT_HEADER_BYTES, &c->cold) < 0) {
         compact_drop(j);
         return false;

@@ -111,7 +111,7 @@ struct group {
     struct iovec *parts;
     size_t part_cap;
     uint32_t bytes, records, head_records;
-    bool has_puts;
+    bool is_held; /* answered when it is written, synced later */
 };
 
 struct check_slot { /* one of the two checkpoint files */
@@ -168,9 +168,12 @@ struct journal {
     struct group *pending, **pending_end; /* answered, neither synced nor applied: INTERVAL */
     struct group *group_pool;
     uint32_t pending_bytes, pending_count; /* of those that lie in the active segment */
-    uint64_t abandoned;   /* segment with groups that were written again, behind its end; 0: none */
-    bool has_end;         /* the active segment ends with END, as a clean close left it */
-    bool is_pending_lost; /* their segment was abandoned: to be written again */
+    uint64_t abandoned; /* segment with groups that have to go elsewhere, behind its end; 0: none */
+    uint32_t abandoned_at;    /* from there on nothing was answered */
+    bool has_ghost;           /* the header of a segment that was given up may be on the disk */
+    uint32_t names_bytes;     /* of all names, as a segment's first group tells them */
+    bool has_end;             /* the active segment ends with END, as a clean close left it */
+    bool is_pending_lost;     /* their segment was abandoned: to be written again */
     uint64_t unsynced_bytes;  /* under lock */
     int64_t pending_since_ns; /* under lock; 0: nothing is pending */
     uint64_t synced_number;   /* the last group that is known to be synced */
@@ -253,6 +256,8 @@ bool slot_prepare(struct journal *j, uint32_t want); /* true: that many are free
 uint32_t slot_small(struct journal *j, size_t bytes);
 bool slot_is_spare(const struct journal *j, uint32_t bytes); /* a free one has that much room */
 bool slot_zero(struct journal *j); /* a step of zero-filling; false: all is filled */
+/* A group will be written there. */
+void slot_zero_ahead(const struct journal *j, struct slot *slot, uint32_t from, uint32_t end);
 uint32_t slot_default_bytes(const struct journal *j);
 void slot_path(const struct journal *j, uint32_t index, char *path, size_t size);
 

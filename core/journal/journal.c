@@ -240,7 +240,11 @@ void journal_close(struct journal *j)
     }
     (void)commit_settle(j);
     compact_drop(j);
-    if (!j->health.is_failed && (j->bytes_since_check || j->undeclared)) {
+    if (j->pending) /* the log stays as it is: their first place may still have them */
+        log_write(WEIR_ERROR, NULL,
+                  "journal %s: closed before %llu bytes that were answered were synced", j->path,
+                  (unsigned long long)j->unsynced_bytes);
+    if (!j->pending && !j->health.is_failed && (j->bytes_since_check || j->undeclared)) {
         write_end(j);
         (void)checkpoint_write(j, true);
     }

@@ -12,6 +12,7 @@ enum {
     SLOT_LARGE = 64 << 20,
     ZERO_STEP = 1 << 20,
     SLOT_LEAST = 256 << 10, /* of a slot made where a usual one has no room */
+    ZERO_AHEAD = 256 << 10,
 };
 
 /* Larger as the journal grows: few files for much, little disk for little. */
@@ -213,4 +214,21 @@ bool slot_zero(struct journal *j)
         return true;
     }
     return false;
+}
+
+/* A block that is written for the first time makes its sync dearer: the file system notes that it has
+ * contents now. So small groups write zeros ahead of them, which go with their own sync. What lies
+ * behind was never written: a slot that was found on the disk counts as filled. */
+void slot_zero_ahead(const struct journal *j, struct slot *slot, uint32_t from, uint32_t end)
+{
+    uint32_t last = slot->bytes - FORMAT_HEADER_BYTES; /* the copy of the header has been written */
+    if (end <= slot->zeroed)
+        return;
+    uint32_t at = (end + FORMAT_HEADER_BYTES - 1) / FORMAT_HEADER_BYTES * FORMAT_HEADER_BYTES;
+    slot->zeroed = at;
+    if (end - from >= ZERO_AHEAD || at >= last)
+        return;
+    uint32_t n = last - at < ZERO_AHEAD ? last - at : ZERO_AHEAD;
+    if (disk_fill_zero(j->disk, slot->fd, n, at) == 0)
+        slot->zeroed = at + n;
 }

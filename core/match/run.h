@@ -1,7 +1,6 @@
 /* match/run.h: what a match keeps: nothing is cleared between events, all is stamped with their number. */
 #pragma once
 #include "match/set.h"
-#include "json/masks.h"
 
 enum { RUN_STEPS_MAX = 1 << 24 }; /* of the search for values that agree, in one event */
 
@@ -56,8 +55,6 @@ struct match_ctx {
     SET_LIST(struct run_value, values);
     SET_LIST(struct run_frame, frames);
     SET_LIST(struct run_mask, masks);
-    struct masks_block *blocks; /* of the text in hand */
-    size_t blocks_cap;
     uint32_t arrays;
     uint32_t steps;  /* of the search for values that agree, over all subs */
     bool is_careful; /* a second walk, because names come twice: the last one counts */
@@ -65,9 +62,8 @@ struct match_ctx {
     struct buf text, lower, key; /* scratch */
 };
 
-/* A text is the value of the name `node`: its fields are tested. False: it is no JSON; without
- * `is_checked` that is only seen in what is named. */
-bool scan_value(struct match_ctx *c, weir_str text, uint32_t node, bool is_checked);
+/* The value at p of the name `node`: its fields are tested; behind it, or NULL where it is no JSON. */
+const char *scan_value(struct match_ctx *c, weir_str text, uint32_t node);
 
 weir_str scan_text(struct match_ctx *c, weir_str token); /* of a text; until the next call */
 

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "pipeline/worker.h"
 
-enum { POOL_MAX = 256, EVENTS_CAP_MAX = 4096 };
+enum { POOL_MAX = 256, POOL_PLACES = 1 << 15 /* in all batches of a pool: 256 KiB */ };
 
 struct batch *batch_new(struct worker *w)
 {
@@ -13,9 +13,11 @@ struct batch *batch_new(struct worker *w)
         return MEM_NEW(struct batch);
     w->free_batches = b->next;
     w->free_batch_count--;
+    w->free_batch_places -= b->cap;
     struct event **events = b->events;
     size_t cap = b->cap;
-    *b = (struct batch){.events = events, .cap = cap};
+    struct budget *budget = b->budget;
+    *b = (struct batch){.events = events, .cap = cap, .budget = budget};
     return b;
 }
 
@@ -27,6 +29,27 @@ struct batch *batch_with_block(struct worker *w, struct block *block)
     return b;
 }
 
+/* The first places bring the charge of the batch itself. */
+static void grow(struct batch *b)
+{
+    size_t cap = b->cap ? 2 * b->cap : 8;
+    b->events = mem_grow(b->events, cap * sizeof *b->events);
+    if (!b->cap) {
+        b->budget = block_budget(b->block);
+        budget_charge(b->budget, sizeof *b);
+    }
+    budget_charge(b->budget, (cap - b->cap) * sizeof *b->events);
+    b->cap = cap;
+}
+
+void batch_delete(struct batch *b)
+{
+    if (b->cap)
+        budget_give(b->budget, sizeof *b + b->cap * sizeof *b->events);
+    mem_free(b->events);
+    mem_free(b);
+}
+
 void batch_add(struct batch *b, struct event *ev)
 {
     if (!b->block) {
@@ -35,7 +58,9 @@ void batch_add(struct batch *b, struct event *ev)
     } else if (ev->block != b->block) {
         block_hold(b->block, ev->block);
     }
-    MEM_PUSH(b->events, b->pub.count, b->cap) = ev;
+    if (b->pub.count == b->cap)
+        grow(b);
+    b->events[b->pub.count++] = ev;
     b->pub.events = (const weir_event *const *)b->events;
 }
 
@@ -45,12 +70,12 @@ void batch_free(struct batch *b)
         return;
     block_unref(b->block);
     struct worker *w = worker_current();
-    if (!w || w->free_batch_count >= POOL_MAX || b->cap > EVENTS_CAP_MAX) {
-        mem_free(b->events);
-        mem_free(b);
+    if (!w || w->free_batch_count >= POOL_MAX || w->free_batch_places + b->cap > POOL_PLACES) {
+        batch_delete(b);
         return;
     }
     b->next = w->free_batches;
     w->free_batches = b;
     w->free_batch_count++;
+    w->free_batch_places += b->cap;
 }

@@ -10,7 +10,8 @@ struct batch {
     weir_batch pub; /* first; pub.events is events */
     struct event **events;
     size_t cap;
-    struct block *block; /* that new events of this batch go to */
+    struct budget *budget; /* that the places are charged to; set with the first */
+    struct block *block;   /* that new events of this batch go to */
     struct batch *next;
     struct lane *lane;     /* the instance that has it in hand or keeps it */
     struct flight *flight; /* of a sink's delivery */
@@ -41,3 +42,4 @@ struct batch *batch_new(struct worker *w); /* from the worker's free list; no bl
 struct batch *batch_with_block(struct worker *w, struct block *b); /* takes a reference to b */
 void batch_add(struct batch *b, struct event *ev);                 /* holds the event's block */
 void batch_free(struct batch *b);                                  /* on any worker */
+void batch_delete(struct batch *b);                                /* for pools alone */

@@ -13,7 +13,13 @@
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
 
-enum { UNIT_BYTES_MAX = 2 << 20 };
+enum {
+    UNIT_BYTES_MAX = 2 << 20,
+    ARRIVALS_MAX = 256,
+    CHARGE_STEP = 64 << 10, /* a unit's bytes are charged by so many */
+    ITEMS_KEPT = 1024,      /* of a commit that waits to be used again, */
+    COMMITS_KEPT = 16,      /* of which a worker has so many */
+};
 
 struct item {
     size_t put; /* number in the unit */
@@ -36,6 +42,7 @@ struct commit {
     struct journal_unit *unit;
     struct item *items;
     size_t count, cap;
+    size_t charged_bytes;
     weir_status status;
     bool has_claims;
     int64_t ledger[LEDGER_COLUMNS]; /* what happened in memory and is counted with the unit */
@@ -47,10 +54,12 @@ static struct commit *commit_now(struct worker *w)
     if (w->commit)
         return w->commit;
     struct commit *c = w->free_commits;
-    if (c)
+    if (c) {
         w->free_commits = c->next;
-    else
+        w->free_commit_count--;
+    } else {
         c = MEM_NEW(struct commit);
+    }
     c->worker = w;
     c->count = 0;
     c->has_claims = false;
@@ -68,6 +77,17 @@ void commit_count(struct worker *w, int column, int64_t n)
 struct journal_unit *commit_unit(struct worker *w)
 {
     return commit_now(w)->unit;
+}
+
+/* What a unit copies is memory until it is on disk. */
+static void charge(struct commit *c)
+{
+    size_t bytes = unit_bytes(c->unit) + c->cap * sizeof *c->items;
+    if (bytes <= c->charged_bytes)
+        return;
+    size_t more = (bytes - c->charged_bytes + CHARGE_STEP - 1) / CHARGE_STEP * CHARGE_STEP;
+    budget_charge(&c->worker->pipeline->budget, more);
+    c->charged_bytes += more;
 }
 
 static size_t put_event(struct worker *w, struct journal_unit *u, struct inlet *const *inlets,
@@ -96,6 +116,7 @@ void commit_put(struct worker *w, struct inlet *const *inlets, size_t k, struct 
     c->tied[LEDGER_IN_MEMORY] -= (int64_t)k;
     c->has_claims |= claim_is_on(ev->slot);
     block_ref(ev->block);
+    charge(c);
     if (unit_bytes(c->unit) > UNIT_BYTES_MAX)
         commit_submit(w);
 }
@@ -113,6 +134,7 @@ void commit_park(struct worker *w, struct inlet *inlet, struct park *park, const
     item->put = put_event(w, c->unit, &inlet, 1, ev);
     c->tied[LEDGER_IN_MEMORY]--;
     c->has_claims |= claim_is_on(ev->slot);
+    charge(c);
 }
 
 void commit_store(struct worker *w, struct archive *a, struct event *ev)
@@ -129,6 +151,7 @@ void commit_store(struct worker *w, struct archive *a, struct event *ev)
         MEM_PUSH(c->items, c->count, c->cap) = (struct item){.slot = ev->slot, .is_stored = true};
         c->has_claims |= claim_is_on(ev->slot);
     }
+    charge(c);
     if (unit_bytes(c->unit) > UNIT_BYTES_MAX)
         commit_submit(w);
 }
@@ -243,6 +266,31 @@ static void forget_claims(struct commit *c)
     }
 }
 
+static void commit_free(struct commit *c)
+{
+    mem_free(c->items);
+    mem_free(c);
+}
+
+/* The unit is the journal's again. */
+static void keep(struct worker *w, struct commit *c)
+{
+    budget_give(&w->pipeline->budget, c->charged_bytes);
+    c->charged_bytes = 0;
+    if (w->free_commit_count >= COMMITS_KEPT) {
+        commit_free(c);
+        return;
+    }
+    if (c->cap > ITEMS_KEPT) {
+        mem_free(c->items);
+        c->items = NULL;
+        c->cap = 0;
+    }
+    c->next = w->free_commits;
+    w->free_commits = c;
+    w->free_commit_count++;
+}
+
 static void commit_home(struct loop_task *t)
 {
     struct commit *c = t->user;
@@ -253,8 +301,37 @@ static void commit_home(struct loop_task *t)
         forget_claims(c);
     for (size_t i = 0; i < c->count; i++)
         item_home(w, &c->items[i], c->status);
-    c->next = w->free_commits;
-    w->free_commits = c;
+    keep(w, c);
+}
+
+/* Those that go to the same inlets, at most so many: how many there are from here on. */
+static size_t count_alike(const struct commit *c, size_t from)
+{
+    const struct item *first = &c->items[from];
+    size_t n = 0;
+    while (n < ARRIVALS_MAX && from + n < c->count && c->items[from + n].ev &&
+           c->items[from + n].inlets == first->inlets &&
+           c->items[from + n].inlet_count == first->inlet_count)
+        n++;
+    return n;
+}
+
+/* Inlet by inlet: each is locked and told once for many events. */
+static void arrive(const struct item *items, size_t n, const struct journal_unit *u)
+{
+    struct arrival all[ARRIVALS_MAX];
+    uint32_t more = (uint32_t)items->inlet_count - 1;
+    for (size_t i = 0; i < n; i++) {
+        all[i].ev = items[i].ev;
+        all[i].slot = items[i].is_handed_on ? items[i].slot : NULL;
+        if (all[i].slot && more)
+            slot_ref(all[i].slot, more);
+    }
+    for (size_t k = 0; k < items->inlet_count; k++) {
+        for (size_t i = 0; i < n; i++)
+            all[i].sequence = unit_sequence(u, items[i].put, k);
+        inlet_arrive(items->inlets[k], all, n);
+    }
 }
 
 /* On the journal's driver, in the order of the log: so each inlet gets its events in order. */
@@ -262,17 +339,14 @@ static void commit_done(void *user, weir_status status, const struct journal_uni
 {
     struct commit *c = user;
     c->status = status;
-    for (size_t i = 0; i < c->count; i++) {
+    for (size_t i = 0; i < c->count && status == WEIR_OK;) {
         struct item *item = &c->items[i];
-        if (status == WEIR_OK && item->park)
+        size_t n = item->ev && item->inlet_count ? count_alike(c, i) : 0;
+        if (n)
+            arrive(item, n, u);
+        else if (item->park)
             park_set_sequence(item->park, unit_sequence(u, item->put, 0));
-        if (!item->ev || status != WEIR_OK)
-            continue;
-        struct slot *slot = item->is_handed_on ? item->slot : NULL;
-        if (slot && item->inlet_count > 1)
-            slot_ref(slot, (uint32_t)item->inlet_count - 1);
-        for (size_t k = 0; k < item->inlet_count; k++)
-            inlet_arrive(item->inlets[k], item->ev, slot, unit_sequence(u, item->put, k));
+        i += n ? n : 1;
     }
     if (worker_current() == c->worker)
         commit_home(&c->task);
@@ -329,12 +403,12 @@ void commit_submit(struct worker *w)
     }
 }
 
-void commit_fini(struct worker *w)
+void commit_trim(struct worker *w)
 {
     while (w->free_commits) {
         struct commit *next = w->free_commits->next;
-        mem_free(w->free_commits->items);
-        mem_free(w->free_commits);
+        commit_free(w->free_commits);
         w->free_commits = next;
     }
+    w->free_commit_count = 0;
 }

@@ -31,4 +31,4 @@ void commit_ack(struct worker *w, struct inlet *in, uint64_t first, uint64_t cou
 /* The ledger of what this round's unit does: is counted if it is on disk, and only then. */
 void commit_count(struct worker *w, int column, int64_t n);
 void commit_submit(struct worker *w); /* at the end of a round */
-void commit_fini(struct worker *w);
+void commit_trim(struct worker *w);

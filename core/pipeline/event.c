@@ -5,13 +5,16 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "pipeline/worker.h"
+#include "pipeline/pipeline.h"
 
 enum {
-    CHUNK_BYTES = 4096,
-    CHUNK_MAX = 1 << 20,
-    POOL_MAX = 256,
-    POOL_CHUNK_MAX = 1 << 18,
+    CLASSES = EVENT_CHUNK_CLASSES,
+    CHUNK_BYTES = 1024, /* the first one of a block: an event alone, with its strings */
+    CHUNK_MAX = CHUNK_BYTES << (CLASSES - 1),
+    POOL_BLOCKS = 256,
+    POOL_BYTES = 1 << 20, /* of chunks, a worker, */
+    POOL_SHARE = 64,      /* or that part of a small budget */
+    HELD_KEPT = 64,
     ALIGN = 16
 };
 
@@ -24,13 +27,78 @@ struct chunk {
 struct block {
     _Atomic uint32_t refs;
     struct worker *owner;
-    struct chunk *chunks; /* the first is the one in use */
+    struct budget *budget; /* that its chunks are charged to, also while a pool has them */
+    struct chunk *chunks;  /* the first is the one in use */
     struct event *events;
     struct block **held;
     size_t held_count, held_cap;
     struct block *next_free;
 };
 
+/* The smallest size of pooled chunks that has so much room; CLASSES: none. */
+static unsigned class_of(size_t size)
+{
+    unsigned i = 0;
+    while (i < CLASSES && (size_t)CHUNK_BYTES << i < size)
+        i++;
+    return i;
+}
+
+static size_t chunk_bytes(const struct chunk *c)
+{
+    return sizeof *c + c->size + sizeof(size_t);
+}
+
+static struct chunk *chunk_new(struct block_pool *p, struct budget *budget, size_t size)
+{
+    unsigned i = class_of(size);
+    struct chunk *c = p && i < CLASSES ? p->chunks[i] : NULL;
+    if (c) {
+        p->chunks[i] = c->next;
+        p->bytes -= chunk_bytes(c);
+        return c;
+    }
+    if (i < CLASSES)
+        size = (size_t)CHUNK_BYTES << i;
+    c = mem_grow(NULL, sizeof *c + size);
+    c->size = size;
+    budget_charge(budget, chunk_bytes(c));
+    return c;
+}
+
+static void chunk_delete(struct budget *budget, struct chunk *c)
+{
+    budget_give(budget, chunk_bytes(c));
+    mem_free(c);
+}
+
+static size_t pool_limit(const struct budget *b)
+{
+    uint64_t share = b->limit_bytes / POOL_SHARE;
+    return share < POOL_BYTES ? (size_t)share : POOL_BYTES;
+}
+
+static void chunk_free(struct block_pool *p, struct budget *budget, struct chunk *c)
+{
+    unsigned i = class_of(c->size);
+    bool is_kept = p && i < CLASSES && p->bytes + chunk_bytes(c) <= pool_limit(budget);
+    if (!is_kept) {
+        chunk_delete(budget, c);
+        return;
+    }
+    c->next = p->chunks[i];
+    p->chunks[i] = c;
+    p->bytes += chunk_bytes(c);
+}
+
+/* This thread's, if what a block has may go there; a worker that no pipeline has (a command's) has none. */
+static struct block_pool *pool_of(const struct block *b)
+{
+    struct worker *w = worker_current();
+    return w && w->blocks.budget == b->budget ? &w->blocks : NULL;
+}
+
+/* Each is twice the last one, so that a block has few and wastes at most half. */
 static void chunk_add(struct block *b, size_t need)
 {
     size_t size = b->chunks ? b->chunks->size * 2 : CHUNK_BYTES;
@@ -38,21 +106,25 @@ static void chunk_add(struct block *b, size_t need)
         size = CHUNK_MAX;
     if (size < need)
         size = need;
-    struct chunk *c = mem_grow(NULL, sizeof *c + size);
+    struct chunk *c = chunk_new(pool_of(b), b->budget, size);
     c->next = b->chunks;
-    c->size = size;
     c->used = 0;
     b->chunks = c;
 }
 
 struct block *block_new(struct worker *w)
 {
+    static struct budget of_nobody = {.limit_bytes = UINT64_MAX}; /* commands and checks */
     struct block *b = w->blocks.free;
     if (b) {
         w->blocks.free = b->next_free;
         w->blocks.count--;
     } else {
+        if (!w->blocks.budget)
+            w->blocks.budget = w->pipeline ? &w->pipeline->budget : &of_nobody;
         b = MEM_NEW(struct block);
+        b->budget = w->blocks.budget;
+        budget_charge(b->budget, sizeof *b);
     }
     atomic_store_explicit(&b->refs, 1, memory_order_relaxed);
     b->owner = w;
@@ -69,8 +141,12 @@ struct worker *block_owner(const struct block *b)
     return b->owner;
 }
 
-/* Keeps the largest chunk: the next batch is likely as large. */
-static void block_clear(struct block *b)
+struct budget *block_budget(const struct block *b)
+{
+    return b->budget;
+}
+
+static void block_clear(struct block *b, struct block_pool *p)
 {
     for (struct event *ev = b->events; ev; ev = ev->next_in_block)
         payload_unref(ev->pub.body);
@@ -78,29 +154,16 @@ static void block_clear(struct block *b)
     for (size_t i = 0; i < b->held_count; i++)
         block_unref(b->held[i]);
     b->held_count = 0;
-    struct chunk *first = b->chunks;
-    while (first && (first->next || first->size > POOL_CHUNK_MAX)) {
-        struct chunk *rest = first->next;
-        if (rest && rest->size <= first->size && first->size <= POOL_CHUNK_MAX) {
-            first->next = rest->next;
-            mem_free(rest);
-            continue;
-        }
-        mem_free(first);
-        first = rest;
+    while (b->chunks) {
+        struct chunk *c = b->chunks;
+        b->chunks = c->next;
+        chunk_free(p, b->budget, c);
     }
-    if (first)
-        first->used = 0;
-    b->chunks = first;
 }
 
 static void block_delete(struct block *b)
 {
-    while (b->chunks) {
-        struct chunk *next = b->chunks->next;
-        mem_free(b->chunks);
-        b->chunks = next;
-    }
+    budget_give(b->budget, sizeof *b + b->held_cap * sizeof *b->held);
     mem_free(b->held);
     mem_free(b);
 }
@@ -109,25 +172,31 @@ void block_unref(struct block *b)
 {
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
         return;
-    block_clear(b);
-    struct worker *w = worker_current();
-    if (!w || w->blocks.count >= POOL_MAX) {
+    struct block_pool *p = pool_of(b);
+    block_clear(b, p);
+    if (!p || p->count >= POOL_BLOCKS || b->held_cap > HELD_KEPT) {
         block_delete(b);
         return;
     }
-    b->next_free = w->blocks.free;
-    w->blocks.free = b;
-    w->blocks.count++;
+    b->next_free = p->free;
+    p->free = b;
+    p->count++;
 }
 
-void block_pool_fini(struct block_pool *p)
+void block_pool_trim(struct block_pool *p)
 {
     while (p->free) {
         struct block *next = p->free->next_free;
         block_delete(p->free);
         p->free = next;
     }
-    p->count = 0;
+    for (size_t i = 0; i < CLASSES; i++)
+        while (p->chunks[i]) {
+            struct chunk *c = p->chunks[i];
+            p->chunks[i] = c->next;
+            chunk_delete(p->budget, c);
+        }
+    p->count = p->bytes = 0;
 }
 
 void block_hold(struct block *b, struct block *other)
@@ -135,7 +204,13 @@ void block_hold(struct block *b, struct block *other)
     if (b == other || (b->held_count && b->held[b->held_count - 1] == other))
         return;
     block_ref(other);
-    MEM_PUSH(b->held, b->held_count, b->held_cap) = other;
+    if (b->held_count == b->held_cap) {
+        size_t cap = b->held_cap ? 2 * b->held_cap : 8;
+        b->held = mem_grow(b->held, cap * sizeof *b->held);
+        budget_charge(b->budget, (cap - b->held_cap) * sizeof *b->held);
+        b->held_cap = cap;
+    }
+    b->held[b->held_count++] = other;
 }
 
 void *block_take(struct block *b, size_t n)

@@ -40,6 +40,7 @@ struct block *block_new(struct worker *w);
 void block_ref(struct block *b);
 void block_unref(struct block *b);
 struct worker *block_owner(const struct block *b);
+struct budget *block_budget(const struct block *b);
 void block_hold(struct block *b, struct block *other); /* other lives as long as b */
 void *block_take(struct block *b, size_t n);           /* aligned to 16, not zeroed */
 weir_str block_text(struct block *b, weir_str s);
@@ -49,9 +50,13 @@ struct event *event_copy(struct block *b, const struct event *from); /* shares b
 struct event *event_own(struct block *b, const struct event *from);  /* shares the body alone */
 void event_add_port(struct event *ev, uint32_t port);
 
-/* Block pools, one per worker. */
+/* Block pools, one per worker: empty blocks, and chunks of their memory by size. */
+enum { EVENT_CHUNK_CLASSES = 9 }; /* from 1 KiB on, each twice the one before: up to 256 KiB */
+struct chunk;
 struct block_pool {
+    struct budget *budget; /* of the pipeline; set by the first block */
     struct block *free;
-    size_t count;
+    struct chunk *chunks[EVENT_CHUNK_CLASSES];
+    size_t count, bytes;
 };
-void block_pool_fini(struct block_pool *p);
+void block_pool_trim(struct block_pool *p); /* gives all of it back */

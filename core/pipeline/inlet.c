@@ -7,7 +7,7 @@
 #include "pipeline/inlet_priv.h"
 #include "pipeline/park.h"
 
-enum { FLIGHTS_DEFAULT = 4 };
+enum { FLIGHTS_DEFAULT = 4, RING_KEPT = 4096 /* entries of an empty one */ };
 
 static void on_deliver_timer(struct loop_timer *t)
 {
@@ -19,6 +19,7 @@ void ring_push(struct ring *r, const struct entry *e)
     if (r->count == r->cap) {
         size_t cap = r->cap ? 2 * r->cap : 64;
         struct entry *items = mem_grow(NULL, cap * sizeof *items);
+        budget_charge(r->budget, (cap - r->cap) * sizeof *items);
         for (size_t i = 0; i < r->count; i++)
             items[i] = r->items[(r->head + i) & (r->cap - 1)];
         mem_free(r->items);
@@ -33,14 +34,16 @@ struct entry ring_pop(struct ring *r)
 {
     struct entry e = r->items[r->head];
     r->head = (r->head + 1) & (r->cap - 1);
-    r->count--;
+    if (!--r->count && r->cap > RING_KEPT)
+        ring_fini(r);
     return e;
 }
 
 void ring_fini(struct ring *r)
 {
+    budget_give(r->budget, r->cap * sizeof *r->items);
     mem_free(r->items);
-    *r = (struct ring){0};
+    *r = (struct ring){.budget = r->budget};
 }
 
 size_t inlet_flights(const struct stage *s)
@@ -59,6 +62,7 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
     in->batch = s->plan->delivery.batch.item;
     in->retry = s->plan->delivery.retry.item;
     in->is_durable = is_durable;
+    in->ready.budget = in->arrivals.budget = in->released.budget = &s->pipeline->budget;
     in->task.fn = inlet_on_task;
     in->retry_timer.fn = inlet_on_retry;
     in->batch_timer.fn = in->rate_timer.fn = in->read_timer.fn = on_deliver_timer;
@@ -160,6 +164,30 @@ void inlet_end(struct inlet *in)
     loop_timer_cancel(in->worker->loop, &in->pause_timer);
 }
 
+static void free_flights(struct inlet *in)
+{
+    while (in->free_flights) {
+        struct flight *next = in->free_flights->next;
+        mem_free(in->free_flights->entries);
+        mem_free(in->free_flights);
+        in->free_flights = next;
+    }
+}
+
+void inlet_give_back(struct inlet *in)
+{
+    (void)pthread_mutex_lock(&in->lock);
+    if (!in->arrivals.count)
+        ring_fini(&in->arrivals);
+    (void)pthread_mutex_unlock(&in->lock);
+    if (!in->ready.count)
+        ring_fini(&in->ready);
+    if (!in->released.count)
+        ring_fini(&in->released);
+    order_give_back(in);
+    free_flights(in);
+}
+
 void inlet_free(struct inlet *in)
 {
     if (!in || --in->users)
@@ -175,12 +203,7 @@ void inlet_free(struct inlet *in)
         inlet_flight_free(in->active);
     mem_free(in->watchers);
     reader_free(in->reader);
-    while (in->free_flights) {
-        struct flight *next = in->free_flights->next;
-        mem_free(in->free_flights->entries);
-        mem_free(in->free_flights);
-        in->free_flights = next;
-    }
+    free_flights(in);
     (void)pthread_mutex_destroy(&in->lock);
     mem_free(in);
 }

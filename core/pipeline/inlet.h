@@ -25,8 +25,13 @@ void inlet_start(struct inlet *in); /* its worker's thread: begin to deliver */
 void inlet_wake(struct inlet *in); /* any thread: something arrived */
 /* A batch for a sink without a durable buffer: one branch of each slot comes along. Any worker. */
 void inlet_push(struct inlet *in, struct worker *w, struct batch *take);
-/* An event that is in the stream now. On the journal's driver, in order. slot: a branch, or NULL. */
-void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_t sequence);
+/* Events that are in the stream now. On the journal's driver, in order. */
+struct arrival {
+    struct event *ev;
+    struct slot *slot; /* a branch, or NULL */
+    uint64_t sequence;
+};
+void inlet_arrive(struct inlet *in, const struct arrival *all, size_t n);
 
 /* The stage could not do this event now (RETRY, CONFIG), or never (REJECT). One branch comes along. */
 void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_status s,
@@ -53,6 +58,7 @@ void inlet_release(struct inlet *in);
 void inlet_let_go(
     struct inlet *in);            /* then, on its worker: what was read from the disk is dropped */
 void inlet_end(struct inlet *in); /* on its worker: it is quiet and stays so */
+void inlet_give_back(struct inlet *in);      /* on its worker: memory kept for reuse */
 bool inlet_is_quiet(const struct inlet *in); /* on its worker: nothing refers to it any more */
 bool inlet_is_of(const struct inlet *in, const struct stage *s); /* the latest that it serves */
 struct inlet *inlet_ref(struct inlet *in); /* main thread; inlet_free is the other half */

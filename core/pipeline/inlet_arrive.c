@@ -30,22 +30,39 @@ void inlet_wake(struct inlet *in)
     (void)pthread_mutex_unlock(&in->lock);
 }
 
+/* Nothing will be done about what came now: it is on disk alone, and a timer runs until the stage is
+ * tried again. Under the lock, which a worker that reads what arrived takes after it ended the pause. */
+static bool is_left_alone(const struct inlet *in)
+{
+    return in->is_spilled && !in->arrivals.count && in->buffer->when_full == FULL_BLOCK &&
+           atomic_load_explicit(&in->is_paused, memory_order_relaxed);
+}
+
 /* Something arrived. A worker tells another thread when its round ends: woken in the middle it would
- * find little, and wait for the lock. Under the lock. */
-static void tell(struct inlet *in)
+ * find little, and wait for the lock. Under the lock. The loop to be told when it is left, or NULL. */
+static struct loop *tell(struct inlet *in)
 {
     struct worker *w = worker_current();
-    if (in->is_posted)
-        return;
+    if (in->is_posted || is_left_alone(in))
+        return NULL;
     if (!w || w == in->worker) {
-        inlet_post(in);
-        return;
+        in->is_posted = true;
+        return in->worker->loop;
     }
     for (size_t i = 0; i < w->to_wake_count; i++)
         if (w->to_wake[i] == in)
-            return;
+            return NULL;
     MEM_PUSH(w->to_wake, w->to_wake_count, w->to_wake_cap) = in;
     worker_again(w);
+    return NULL;
+}
+
+static void unlock_and_tell(struct inlet *in)
+{
+    struct loop *to = tell(in);
+    (void)pthread_mutex_unlock(&in->lock);
+    if (to)
+        loop_post(to, &in->task);
 }
 
 static void watch(struct inlet *in, uint64_t sequence, struct slot *slot)
@@ -59,28 +76,36 @@ static void watch(struct inlet *in, uint64_t sequence, struct slot *slot)
     MEM_PUSH(in->watchers, in->watcher_count, in->watcher_cap) = (struct watcher){sequence, slot};
 }
 
-void inlet_arrive(struct inlet *in, struct event *ev, struct slot *slot, uint64_t sequence)
+static void arrive(struct inlet *in, const struct arrival *a)
 {
-    struct entry e = {.ev = ev, .slot = slot, .sequence = sequence};
-    atomic_fetch_add_explicit(&in->came_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in->came_bytes, ev->pub.body->len + 128, memory_order_relaxed);
-    (void)pthread_mutex_lock(&in->lock);
-    in->arrived = sequence + 1;
+    struct entry e = {.ev = a->ev, .slot = a->slot, .sequence = a->sequence};
+    in->arrived = a->sequence + 1;
     if (in->is_abandoned || in->is_released) {
-        slot_release(slot, SLOT_DURABLE);
+        slot_release(a->slot, SLOT_DURABLE);
     } else if (in->stage->role == ROLE_SINK && (in->is_spilled || !inlet_has_ring_room(in, 1))) {
         if (!in->is_spilled)
-            in->spill_from = sequence;
+            in->spill_from = a->sequence;
         in->is_spilled = true;
-        if (slot)
-            watch(in, sequence, slot);
+        if (a->slot)
+            watch(in, a->sequence, a->slot);
     } else {
-        block_ref(ev->block);
+        block_ref(a->ev->block);
         ring_push(&in->arrivals, &e);
         inlet_ring_account(in, &e, 1);
     }
-    tell(in);
-    (void)pthread_mutex_unlock(&in->lock);
+}
+
+void inlet_arrive(struct inlet *in, const struct arrival *all, size_t n)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += all[i].ev->pub.body->len + 128;
+    atomic_fetch_add_explicit(&in->came_count, n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->came_bytes, bytes, memory_order_relaxed);
+    (void)pthread_mutex_lock(&in->lock);
+    for (size_t i = 0; i < n; i++)
+        arrive(in, &all[i]);
+    unlock_and_tell(in);
 }
 
 /* A memory buffer takes what comes even when it is full under `block`: who feeds it pauses, and what
@@ -103,8 +128,7 @@ void inlet_push(struct inlet *in, struct worker *w, struct batch *take)
         if (in->buffer->when_full != FULL_BLOCK && !inlet_has_ring_room(in, 0))
             inlet_let_oldest_go(in, w);
     }
-    tell(in);
-    (void)pthread_mutex_unlock(&in->lock);
+    unlock_and_tell(in);
     batch_free(take);
 }
 
@@ -176,7 +200,7 @@ static bool entry_from_record(struct inlet *in, struct block *block, uint64_t se
 {
     weir_status s;
     struct entry e = {.sequence = sequence};
-    e.ev = codec_read(bytes, block, &in->stage->pipeline->budget, &s);
+    e.ev = codec_read(bytes, block, &in->stage->pipeline->backlog, &s);
     if (s == WEIR_E_RETRY)
         return false;
     e.slot = watcher_take(in, sequence);
@@ -220,7 +244,7 @@ void inlet_read_backlog(struct inlet *in)
     (void)pthread_mutex_unlock(&in->lock);
     if (!is_spilled)
         return;
-    if (in->stage->role == ROLE_TRANSFORM && budget_is_tight(&in->stage->pipeline->budget)) {
+    if (in->stage->role == ROLE_TRANSFORM && !budget_has_room(&in->stage->pipeline->inflow, 0)) {
         loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
         return;
     }
@@ -230,7 +254,7 @@ void inlet_read_backlog(struct inlet *in)
     size_t limit = (size_t)in->batch->max_events;
     limit = limit < READ_AHEAD ? limit : READ_AHEAD;
     weir_status s = WEIR_OK;
-    for (size_t i = 0; i < limit && s == WEIR_OK; i++)
+    for (size_t i = 0; i < limit && s == WEIR_OK && (!i || inlet_has_ring_room(in, 1)); i++)
         s = read_one(in, block, end);
     block_unref(block);
     if (s == WEIR_IDLE)

@@ -80,6 +80,7 @@ static size_t judge_flight(struct inlet *in, struct flight *f, struct inlet_tall
         }
         if (f->is_direct)
             block_ref(e->ev->block);
+        e->attempts -= f->is_short && s == WEIR_E_RETRY; /* it was none */
         t->done += s == WEIR_E_REJECT;
         t->failed += s == WEIR_E_RETRY;
         t->misconfigured += s == WEIR_E_CONFIG || s == WEIR_E_FATAL;
@@ -108,7 +109,8 @@ static void flight_end(struct flight *f)
     int64_t now = clock_mono(in->stage->pipeline->clock);
     metric_add(in->stage->m.delivered, delivered);
     metric_observe(in->stage->m.seconds, (double)(now - f->begun_ns) / 1e9);
-    inlet_note(in, &tally, now);
+    if (!f->is_short || in->breaker.state != BREAKER_CLOSED) /* that is nobody's failure */
+        inlet_note(in, &tally, now);
     inlet_ack_flush(in);
     inlet_flight_free(f);
     worker_again(in->worker);
@@ -175,7 +177,7 @@ static void flight_send(struct flight *f, bool has_entries)
     metric_add(in->stage->m.in, b->pub.count);
     lane_enter(l, b, NULL);
     weir_status s = c->write(in->stage->self, &l->host, &b->pub);
-    bool is_short = l->is_short;
+    f->is_short = l->is_short;
     lane_leave(l);
     if (s == WEIR_PENDING) {
         b->is_kept = true;
@@ -183,7 +185,7 @@ static void flight_send(struct flight *f, bool has_entries)
             inlet_done(in, b, b->done_status, NULL);
         return;
     }
-    inlet_done(in, b, is_short && s == WEIR_OK ? WEIR_E_RETRY : s, l->why[0] ? l->why : NULL);
+    inlet_done(in, b, f->is_short && s == WEIR_OK ? WEIR_E_RETRY : s, l->why[0] ? l->why : NULL);
 }
 
 /* Straight from a worker's batch to the sink, when nothing waits before it. */
@@ -205,7 +207,7 @@ static bool fits(const struct inlet *in, const struct batch *b)
             return false;
     }
     return b->pub.count == 1 ||
-           (b->pub.count <= (size_t)in->batch->max_events && bytes <= in->batch->max_bytes.bytes);
+           (b->pub.count <= (size_t)in->batch->max_events && bytes <= inlet_batch_bytes(in));
 }
 
 static bool can_send_direct(const struct inlet *in, const struct worker *w, const struct batch *b)
@@ -249,7 +251,7 @@ static void fill_flight(struct flight *f, size_t n)
 {
     struct inlet *in = f->inlet;
     const struct batch *b = f->batch;
-    uint64_t bytes = 0, bytes_max = in->batch->max_bytes.bytes;
+    uint64_t bytes = 0, bytes_max = inlet_batch_bytes(in);
     struct ring *from;
     flight_entries(f, n);
     while (b->pub.count < n && (from = next_ring(in))) {

@@ -1,22 +1,24 @@
 /* pipeline/inlet_limit.c: how much an inlet holds, in memory and on disk, how fast it delivers, and what
  * becomes of what is too much. */
-#include "base/mem.h"
 #include "pipeline/inlet_priv.h"
 #include "pipeline/trace.h"
 
 enum {
-    RING_BYTES_MAX =
-        16 << 20, /* of a stage's events in memory; of a durable buffer the rest is on disk */
     RING_EVENTS_MAX = 1 << 14,
     RETRIES_MAX = 2048, /* a stage that fails is not given more than this to fail with */
-    BUDGET_SHARE = 8,   /* of all payload memory, at most this part in front of one stage on disk */
 };
 
 /* What is on disk need not be in memory as well: a stage that is down may not take it from the others. */
 uint64_t inlet_memory_share(const struct inlet *in)
 {
-    uint64_t share = in->stage->pipeline->budget.limit_bytes / BUDGET_SHARE;
-    return share < RING_BYTES_MAX ? share : RING_BYTES_MAX;
+    return memory_share(in->stage->pipeline);
+}
+
+/* A batch is copied once more on its way, and each stage has several under way. */
+size_t inlet_batch_bytes(const struct inlet *in)
+{
+    uint64_t told = in->batch->max_bytes.bytes, share = memory_share(in->stage->pipeline) / 2;
+    return (size_t)(told < share ? told : share);
 }
 
 /* How many of those that failed may wait before no more are tried. */
@@ -39,8 +41,10 @@ bool inlet_has_ring_room(const struct inlet *in, size_t n)
                      atomic_load_explicit(&in->retry_waiting, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&in->ring_bytes, memory_order_relaxed);
     uint64_t bytes_limit = in->buffer->max_bytes.bytes;
-    if (in->is_durable && bytes_limit > inlet_memory_share(in))
-        bytes_limit = inlet_memory_share(in);
+    uint64_t share =
+        in->is_durable ? inlet_memory_share(in) : memory_buffer_share(in->stage->pipeline);
+    if (bytes_limit > share)
+        bytes_limit = share;
     return count + n <= inlet_ring_limit(in) && bytes < bytes_limit;
 }
 
@@ -65,7 +69,7 @@ void inlet_ring_account(struct inlet *in, const struct entry *e, int sign)
 {
     uint64_t n = (uint64_t)(int64_t)sign;
     atomic_fetch_add_explicit(&in->ring_count, n, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in->ring_bytes, n * e->ev->pub.body->len, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->ring_bytes, n * entry_bytes(e), memory_order_relaxed);
     if (e->sequence == NO_SEQUENCE)
         atomic_fetch_add_explicit(&in->in_memory, n, memory_order_relaxed);
 }

@@ -65,15 +65,28 @@ static struct line *line_find(const struct order *o, uint64_t hash)
     return l;
 }
 
-static struct line *line_new(struct order *o, uint64_t hash)
+static void *charged_new(struct inlet *in, size_t n)
 {
+    budget_charge(&in->stage->pipeline->budget, n);
+    return mem_grow(NULL, n);
+}
+
+static void charged_free(struct inlet *in, void *p, size_t n)
+{
+    budget_give(&in->stage->pipeline->budget, n);
+    mem_free(p);
+}
+
+static struct line *line_new(struct inlet *in, uint64_t hash)
+{
+    struct order *o = &in->order;
     if (o->line_count >= o->bucket_count)
         grow(o);
     struct line *l = o->free_lines;
     if (l)
         o->free_lines = l->next;
     else
-        l = mem_grow(NULL, sizeof *l);
+        l = charged_new(in, sizeof *l);
     struct line **at = bucket_of(o, hash);
     *l = (struct line){.next = *at, .hash = hash};
     *at = l;
@@ -99,11 +112,11 @@ static struct held *held_new(struct inlet *in, const struct entry *e)
     if (h)
         o->free_held = h->next;
     else
-        h = mem_grow(NULL, sizeof *h);
+        h = charged_new(in, sizeof *h);
     *h = (struct held){.entry = *e};
     h->entry.line = NULL;
     o->held_count++;
-    o->held_bytes += e->ev->pub.body->len;
+    o->held_bytes += entry_bytes(e);
     inlet_retry_count(in);
     return h;
 }
@@ -121,7 +134,7 @@ static struct entry held_pop(struct inlet *in, struct line *l)
     h->next = o->free_held;
     o->free_held = h;
     o->held_count--;
-    o->held_bytes -= e.ev->pub.body->len;
+    o->held_bytes -= entry_bytes(&e);
     inlet_retry_count(in);
     e.line = l;
     return e;
@@ -169,7 +182,7 @@ bool order_take(struct inlet *in, uint64_t flight, struct entry *e)
             return false;
         }
         if (!l)
-            l = line_new(&in->order, hash);
+            l = line_new(in, hash);
         e->line = l;
     }
     l->flying++;
@@ -192,7 +205,7 @@ void order_release(struct inlet *in, const struct entry *e)
 {
     ring_push(&in->released, e);
     atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in->ring_bytes, e->ev->pub.body->len, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->ring_bytes, entry_bytes(e), memory_order_relaxed);
 }
 
 /* The next of the line may go; a line that nobody stands in is no more. */
@@ -276,24 +289,30 @@ void order_abandon(struct inlet *in)
             }
 }
 
+void order_give_back(struct inlet *in)
+{
+    struct order *o = &in->order;
+    for (struct line *l = o->free_lines; l; l = o->free_lines) {
+        o->free_lines = l->next;
+        charged_free(in, l, sizeof *l);
+    }
+    for (struct held *h = o->free_held; h; h = o->free_held) {
+        o->free_held = h->next;
+        charged_free(in, h, sizeof *h);
+    }
+}
+
 void order_fini(struct inlet *in)
 {
     struct order *o = &in->order;
     for (size_t i = 0; i < o->bucket_count; i++) {
         while (o->buckets[i]) {
             struct line *next = o->buckets[i]->next;
-            mem_free(o->buckets[i]);
+            charged_free(in, o->buckets[i], sizeof *next);
             o->buckets[i] = next;
         }
     }
-    for (struct line *l = o->free_lines; l; l = o->free_lines) {
-        o->free_lines = l->next;
-        mem_free(l);
-    }
-    for (struct held *h = o->free_held; h; h = o->free_held) {
-        o->free_held = h->next;
-        mem_free(h);
-    }
+    order_give_back(in);
     mem_free(o->buckets);
     *o = (struct order){0};
 }

@@ -3,6 +3,7 @@
 #include "pipeline/batch.h"
 #include "pipeline/breaker.h"
 #include "pipeline/inlet.h"
+#include "pipeline/memory.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/slot.h"
 
@@ -17,18 +18,26 @@ struct entry {                /* one event that waits or is under way */
 };
 #define NO_SEQUENCE UINT64_MAX
 
+/* What it takes while it waits. */
+static inline uint64_t entry_bytes(const struct entry *e)
+{
+    return e->ev->pub.body->len + MEMORY_EVENT_BYTES;
+}
+
 struct ring { /* entries in order */
+    struct budget *budget;
     struct entry *items;
     size_t head, count, cap; /* cap: a power of two */
 };
 void ring_push(struct ring *r, const struct entry *e);
 struct entry ring_pop(struct ring *r);
-void ring_fini(struct ring *r);
+void ring_fini(struct ring *r); /* empty, with no memory */
 
 struct flight {                  /* a batch that the stage has */
     struct flight *next, **link; /* of those under way, or free */
     bool is_abandoned;
     bool is_direct; /* its entries hold no blocks: the batch does */
+    bool is_short;  /* the stage was refused memory: what it says is no verdict of the receiver's */
     struct inlet *inlet;
     struct batch *batch;
     struct entry *entries; /* NULL: fresh from a worker, one per event by default */
@@ -156,9 +165,11 @@ void order_give_up(struct entry *e); /* one that waits in front: its end is unde
 void order_forget(struct inlet *in, struct entry *e); /* one that waited in front is no more */
 void order_let_go(struct inlet *in);                  /* those in line that are on disk */
 void order_abandon(struct inlet *in);
+void order_give_back(struct inlet *in); /* memory kept for reuse */
 void order_fini(struct inlet *in);
 /* inlet_limit.c */
 uint64_t inlet_memory_share(const struct inlet *in);
+size_t inlet_batch_bytes(const struct inlet *in); /* a larger event travels alone */
 uint64_t inlet_ring_limit(const struct inlet *in);
 bool inlet_has_ring_room(const struct inlet *in, size_t n);
 bool inlet_has_retry_room(const struct inlet *in);

@@ -105,7 +105,7 @@ static void drop_stored(struct inlet *in, struct ring *r)
         if (e.line)
             order_forget(in, &e);
         atomic_fetch_sub_explicit(&in->ring_count, 1, memory_order_relaxed);
-        atomic_fetch_sub_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&in->ring_bytes, entry_bytes(&e), memory_order_relaxed);
         inlet_entry_abandon(in, &e);
     }
 }

@@ -29,7 +29,7 @@ void inlet_retry_count(struct inlet *in)
 static void heap_push(struct inlet *in, const struct entry *e)
 {
     MEM_PUSH(in->retries, in->retry_count, in->retry_cap) = *e;
-    in->retry_bytes += e->ev->pub.body->len;
+    in->retry_bytes += entry_bytes(e);
     size_t i = in->retry_count - 1;
     while (i && in->retries[i].due_ns < in->retries[(i - 1) / 2].due_ns) {
         heap_swap(in, i, (i - 1) / 2);
@@ -41,7 +41,7 @@ static void heap_push(struct inlet *in, const struct entry *e)
 static struct entry heap_pop(struct inlet *in)
 {
     struct entry top = in->retries[0];
-    in->retry_bytes -= top.ev->pub.body->len;
+    in->retry_bytes -= entry_bytes(&top);
     in->retries[0] = in->retries[--in->retry_count];
     for (size_t i = 0;;) {
         size_t least = i;
@@ -116,7 +116,7 @@ void inlet_retry_first(struct inlet *in)
     }
     ring_push(&in->ready, &e);
     atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->ring_bytes, entry_bytes(&e), memory_order_relaxed);
 }
 
 /* Full jitter: anywhere between nothing and the exponential bound, so that retries do not align. */
@@ -242,7 +242,7 @@ static void take_failed(struct inlet *in, struct ring *r, int64_t now)
             continue;
         }
         atomic_fetch_sub_explicit(&in->ring_count, 1, memory_order_relaxed);
-        atomic_fetch_sub_explicit(&in->ring_bytes, e.ev->pub.body->len, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&in->ring_bytes, entry_bytes(&e), memory_order_relaxed);
         wait_on(in, &e, now);
     }
 }

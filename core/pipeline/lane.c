@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "pipeline/claim.h"
 #include "pipeline/inlet.h"
+#include "pipeline/memory.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
@@ -130,8 +131,8 @@ bool lane_may_run(struct lane *l)
 {
     struct pipeline *p = l->stage->pipeline;
     if (atomic_load_explicit(&p->is_draining, memory_order_relaxed) ||
-        atomic_load_explicit(&l->open, memory_order_relaxed) >= OPEN_MAX ||
-        budget_is_tight(&p->budget) || !journal_has_room(p->journal, 1 << 20))
+        atomic_load_explicit(&l->open, memory_order_relaxed) >= OPEN_MAX || !memory_has_room(p) ||
+        !journal_has_room(p->journal, 1 << 20))
         return false;
     for (size_t i = 0; i < l->stage->reach_count; i++)
         if (inlet_is_full(l->stage->reach[i]->inlet))
@@ -212,6 +213,10 @@ static void source_ended(struct lane *l)
 
 static void pull_failed(struct lane *l, weir_status s)
 {
+    if (l->is_short) { /* the memory is what is full: nothing is wrong with the source */
+        loop_timer_set(l->worker->loop, &l->pause, 2 * MS);
+        return;
+    }
     stage_set_ready(l->stage, false, l->why[0] ? l->why : "the source fails");
     loop_timer_set(l->worker->loop, &l->pause, s == WEIR_E_RETRY ? 1000 * MS : 10000 * MS);
 }
@@ -273,7 +278,10 @@ static void pull(struct lane *l)
 struct budget *lane_budget(const struct lane *l)
 {
     static struct budget of_commands = {.limit_bytes = 64 << 20};
-    return l->stage->pipeline ? &l->stage->pipeline->budget : &of_commands;
+    struct pipeline *p = l->stage->pipeline;
+    if (!p)
+        return &of_commands;
+    return l->stage->role == ROLE_SOURCE ? &p->inflow : &p->budget;
 }
 
 static void tick(struct lane *l, uint32_t id)

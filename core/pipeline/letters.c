@@ -296,7 +296,7 @@ static void walk_free(struct walk *w)
     match_set_free(w->set);
     for (size_t i = 0; i < w->back_count; i++)
         block_unref(w->back[i].ev->block);
-    block_pool_fini(&w->nobody.blocks);
+    block_pool_trim(&w->nobody.blocks);
     mem_free(w->claimed);
     mem_free(w->back);
     mem_free(w);
@@ -313,7 +313,8 @@ static void page_done(void *user, weir_status status, const struct journal_unit 
     }
     for (size_t i = 0; i < w->back_count && status == WEIR_OK; i++)
         if (w->back[i].inlet)
-            inlet_arrive(w->back[i].inlet, w->back[i].ev, NULL, unit_sequence(u, i, 0));
+            inlet_arrive(w->back[i].inlet,
+                         &(struct arrival){w->back[i].ev, NULL, unit_sequence(u, i, 0)}, 1);
     if (status == WEIR_OK && w->pipeline)
         atomic_fetch_add(&w->pipeline->ledger[LEDGER_REDRIVEN], (int64_t)w->back_count);
     void (*done)(void *, weir_status) = w->done;
@@ -413,7 +414,7 @@ static bool look_for_stage(void *user, const struct queue_message *m, const char
     struct event *ev = codec_read(m->body, b, &budget, &status);
     l->is_letter = ev && attr_of(&ev->pub, "dead.stage").len;
     block_unref(b);
-    block_pool_fini(&nobody.blocks);
+    block_pool_trim(&nobody.blocks);
     return false;
 }
 

@@ -6,36 +6,20 @@
 
 #include "base/mem.h"
 
-static bool budget_take(struct budget *b, size_t n)
+/* Payload memory is bounded and may be refused, so this is one of the few callers of malloc. What is
+ * charged is what malloc takes: its own word, and up to the next 16. `more`: bytes of somebody else's. */
+static struct payload *payload_make(struct budget *b, size_t bytes, size_t more)
 {
-    uint64_t used = atomic_fetch_add_explicit(&b->used_bytes, n, memory_order_relaxed) + n;
-    if (used > b->limit_bytes) {
-        atomic_fetch_sub_explicit(&b->used_bytes, n, memory_order_relaxed);
-        atomic_fetch_add_explicit(&b->refused, 1, memory_order_relaxed);
-        return false;
-    }
-    if (used > atomic_load_explicit(&b->peak_bytes, memory_order_relaxed))
-        atomic_store_explicit(&b->peak_bytes, used, memory_order_relaxed);
-    return true;
-}
-
-bool budget_is_tight(const struct budget *b)
-{
-    uint64_t used = atomic_load_explicit(&b->used_bytes, memory_order_relaxed);
-    return used > b->limit_bytes - b->limit_bytes / 4;
-}
-
-/* Payload memory is bounded and may be refused, so this is one of the few callers of malloc. */
-static struct payload *payload_make(struct budget *b, size_t charged, size_t bytes)
-{
+    size_t size = sizeof(struct payload) + bytes;
+    size_t charged = ((size + sizeof(size_t) + 15) & ~(size_t)15) + more;
     if (!budget_take(b, charged))
         return NULL;
-    struct payload *p = malloc(sizeof *p + bytes);
+    struct payload *p = malloc(size);
     if (!p) {
-        atomic_fetch_sub_explicit(&b->used_bytes, charged, memory_order_relaxed);
+        budget_give(b, charged);
         return NULL;
     }
-    *p = (struct payload){.refs = 1, .budget = b, .charged_bytes = charged};
+    *p = (struct payload){.refs = 1, .budget = budget_whole(b), .charged_bytes = charged};
     return p;
 }
 
@@ -43,7 +27,7 @@ weir_payload *payload_new(struct budget *b, size_t n, char **data)
 {
     if (n > b->limit_bytes)
         return NULL;
-    struct payload *p = payload_make(b, sizeof *p + n + PAYLOAD_PADDING, n + PAYLOAD_PADDING);
+    struct payload *p = payload_make(b, n + PAYLOAD_PADDING, 0);
     if (!p)
         return NULL;
     char *bytes = (char *)(p + 1);
@@ -64,7 +48,7 @@ weir_payload *payload_copy(struct budget *b, const void *bytes, size_t n)
 
 weir_payload *payload_wrap(struct budget *b, weir_str bytes, void (*release)(void *), void *arg)
 {
-    struct payload *p = payload_make(b, sizeof *p + bytes.len, 0);
+    struct payload *p = payload_make(b, 0, bytes.len);
     if (!p)
         return NULL;
     p->pub = (weir_payload){bytes.ptr, bytes.len};
@@ -76,7 +60,7 @@ weir_payload *payload_wrap(struct budget *b, weir_str bytes, void (*release)(voi
 weir_payload *payload_slice(weir_payload *from, size_t at, size_t n)
 {
     struct payload *whole = payload_of(from);
-    struct payload *p = payload_make(whole->budget, sizeof *p, 0);
+    struct payload *p = payload_make(whole->budget, 0, 0);
     if (!p)
         return NULL;
     at = at < from->len ? at : from->len;
@@ -94,6 +78,6 @@ void payload_free(weir_payload *pub)
         p->release(p->arg);
     if (p->whole)
         payload_unref(&p->whole->pub);
-    atomic_fetch_sub_explicit(&p->budget->used_bytes, p->charged_bytes, memory_order_relaxed);
+    budget_give(p->budget, p->charged_bytes);
     free(p);
 }

@@ -6,11 +6,7 @@
 #include <stdint.h>
 #include <weir/plugin.h>
 
-/* The one budget of a pipeline's memory for payloads. */
-struct budget {
-    _Atomic uint64_t used_bytes, peak_bytes, refused;
-    uint64_t limit_bytes;
-};
+#include "base/budget.h"
 
 enum {
     PAYLOAD_PADDING = 64, /* readable bytes behind the last one, for scanners */
@@ -21,7 +17,7 @@ struct payload {
     weir_payload pub; /* first */
     _Atomic uint32_t refs;
     _Atomic uint32_t flags;
-    struct budget *budget;
+    struct budget *budget; /* the whole */
     size_t charged_bytes;
     struct payload *whole;      /* of a slice */
     void (*release)(void *arg); /* of wrapped bytes */
@@ -58,5 +54,3 @@ static inline void payload_set_json(weir_payload *p)
 {
     atomic_fetch_or_explicit(&payload_of(p)->flags, PAYLOAD_IS_JSON, memory_order_relaxed);
 }
-
-bool budget_is_tight(const struct budget *b); /* sources are to pause */

@@ -19,6 +19,7 @@
 #include "pipeline/graph.h"
 #include "pipeline/inlet.h"
 #include "pipeline/lane.h"
+#include "pipeline/memory.h"
 #include "pipeline/reload.h"
 #include "pipeline/services.h"
 #include "pipeline/slot.h"
@@ -169,9 +170,15 @@ static void make_figures(struct pipeline *p)
     p->counters[LEDGER_IN_MEMORY] = journal_counter(p->journal, "ledger/in_memory");
     p->m_in_flight = figure(p, WEIR_GAUGE, "weir_ledger_in_flight",
                             "Branches that wait or are under way, on disk and in memory.");
-    p->m_memory = figure(p, WEIR_GAUGE, "weir_memory_payload_bytes", "Payloads in memory.");
+    p->m_budget = figure(p, WEIR_GAUGE, "weir_memory_budget_bytes",
+                         "What events may take in memory: `memory` of the pipeline file.");
+    p->m_memory = figure(p, WEIR_GAUGE, "weir_memory_used_bytes", "What they take of it.");
     p->m_memory_peak =
-        figure(p, WEIR_GAUGE, "weir_memory_payload_peak_bytes", "The most there ever were.");
+        figure(p, WEIR_GAUGE, "weir_memory_used_peak_bytes", "The most that they ever took.");
+    p->m_memory_lost = figure(p, WEIR_GAUGE, "weir_memory_lost_bytes",
+                              "Counted against the budget: pages that the allocator holds.");
+    p->m_memory_refused = figure(p, WEIR_COUNTER, "weir_memory_refused_total",
+                                 "Requests for memory that the budget had no room for.");
     p->m_resident =
         figure(p, WEIR_GAUGE, "weir_memory_resident_bytes", "Memory of the whole process.");
     p->m_resident_peak = figure(p, WEIR_GAUGE, "weir_memory_resident_peak_bytes",
@@ -205,7 +212,7 @@ struct pipeline *pipeline_new(struct plan *plan, struct service_tables *services
     p->reloads = reloads_new(p);
     p->clock = clock;
     p->env = (struct match_env){plan->settings.aws.account, plan->settings.aws.region};
-    p->budget.limit_bytes = plan->settings.memory.bytes;
+    memory_init(p);
     p->metrics = metrics_new();
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_mutex_init(&p->pause.lock, NULL);
@@ -316,6 +323,7 @@ int pipeline_start(struct pipeline *p, struct error *e)
         atomic_store(&p->workers[0]->is_commit_due, true); /* what starting has put */
     }
     open_ledger(p);
+    memory_start(p);
     pipeline_begin(p);
     for (size_t i = 0; i < p->worker_total; i++)
         if (worker_start(p->workers[i], e) < 0)
@@ -336,6 +344,7 @@ void pipeline_begin(struct pipeline *p)
 
 void pipeline_tick(struct pipeline *p)
 {
+    memory_tick(p);
     logstore_tick(p->logs);
     reloads_tick(p->reloads);
     bus_tick(p);
@@ -550,10 +559,14 @@ void pipeline_free(struct pipeline *p)
         journal_close(p->journal);
     }
     reloads_free(p->reloads);
+    memory_fini(p);
     graph_free(p);
     for (size_t i = 0; i < p->worker_total; i++)
         worker_free(p->workers[i]);
     mem_free(p->workers);
+    if (budget_used(&p->budget)) /* a plugin kept a payload, or we did */
+        log_write(WEIR_DEBUG, NULL, "%llu bytes of events were not given back",
+                  (unsigned long long)budget_used(&p->budget));
     service_window_free(p);
     dead_letters_free(p->dead);
     logstore_close(p->logs);
@@ -605,30 +618,9 @@ void pipeline_ledger(struct pipeline *p, int64_t columns[LEDGER_COLUMNS], int64_
     *in_flight = pipeline_in_flight(p);
 }
 
-static double status_bytes(const char *text, const char *name)
-{
-    const char *at = strstr(text, name);
-    return at ? 1024.0 * (double)strtoll(at + strlen(name), NULL, 10) : 0;
-}
-
-/* proc(5): VmRSS and VmHWM, in kB. */
-static void refresh_resident(struct pipeline *p)
-{
-    char text[4096];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        (void)close(fd);
-    if (n <= 0)
-        return;
-    text[n] = 0;
-    metric_set(p->m_resident, status_bytes(text, "VmRSS:"));
-    metric_set(p->m_resident_peak, status_bytes(text, "VmHWM:"));
-}
-
 void pipeline_refresh_metrics(struct pipeline *p)
 {
-    refresh_resident(p);
+    struct memory_figures f;
     struct journal_health h;
     int64_t columns[LEDGER_COLUMNS], in_flight;
     pipeline_ledger(p, columns, &in_flight);
@@ -636,8 +628,14 @@ void pipeline_refresh_metrics(struct pipeline *p)
     for (int i = 0; i < LEDGER_COLUMNS; i++)
         metric_set(p->ledger_metrics[i], (double)columns[i]);
     metric_set(p->m_in_flight, (double)in_flight);
-    metric_set(p->m_memory, (double)atomic_load(&p->budget.used_bytes));
-    metric_set(p->m_memory_peak, (double)atomic_load(&p->budget.peak_bytes));
+    memory_figures(p, &f);
+    metric_set(p->m_budget, (double)f.budget);
+    metric_set(p->m_memory, (double)f.used);
+    metric_set(p->m_memory_peak, (double)f.peak);
+    metric_set(p->m_memory_lost, (double)f.lost);
+    metric_set(p->m_memory_refused, (double)f.refused);
+    metric_set(p->m_resident, (double)f.resident);
+    metric_set(p->m_resident_peak, (double)f.resident_peak);
     metric_set(p->m_sync_failures, (double)h.sync_failures);
     metric_set(p->m_journal_bytes, (double)h.bytes_used);
     for (size_t i = 0; i < p->stage_count; i++)

@@ -36,6 +36,20 @@ struct pause { /* worker_pause_all */
     _Atomic bool is_on;
 };
 
+enum { MEMORY_LOOKS = 10 };
+struct memory { /* memory.c */
+    _Atomic uint64_t share_bytes, buffer_bytes;
+    int statm;                    /* -1: not known */
+    uint64_t base_bytes;          /* of the process when it began */
+    uint64_t peaks[MEMORY_LOOKS]; /* what was used at most between the last looks */
+    size_t look;
+    _Atomic uint64_t peak_bytes;      /* of the whole run */
+    int64_t looked_ns, trim_after_ns; /* monotonic */
+    int64_t busy_ns;                  /* when events were last seen to come or go */
+    uint64_t seen;
+    bool is_trimmed; /* the workers, since then */
+};
+
 struct pipeline {
     struct plan *plan;             /* of the generation */
     struct generation *generation; /* the current one */
@@ -46,7 +60,9 @@ struct pipeline {
     struct journal *journal;
     struct logstore *logs;
     struct trace *trace;
-    struct budget budget;
+    struct budget budget;          /* of all that events take in memory; */
+    struct budget inflow, backlog; /* parts of it: for what sources bring, what is read from disk */
+    struct memory memory;
     struct match_env env;
     struct stage **stages; /* in the plan's order */
     size_t stage_count;
@@ -63,6 +79,7 @@ struct pipeline {
     struct weir_window *windows;            /* of keys; a claim may outlive its stage */
     _Atomic int64_t in_memory;              /* branches that only memory holds */
     weir_metric *ledger_metrics[LEDGER_COLUMNS];
+    weir_metric *m_budget, *m_memory_lost, *m_memory_refused;
     weir_metric *m_in_flight, *m_memory, *m_memory_peak, *m_resident, *m_resident_peak,
         *m_sync_failures, *m_journal_bytes;
     _Atomic bool is_draining; /* sources are not called any more */

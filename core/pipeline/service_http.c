@@ -29,8 +29,7 @@ struct route_arg {
 
 static weir_payload *body_alloc(void *user, size_t n, char **data)
 {
-    struct pipeline *p = user;
-    return payload_new(&p->budget, n, data);
+    return payload_new(user, n, data);
 }
 
 static void body_unref(void *user, weir_payload *p)
@@ -165,7 +164,9 @@ static weir_status listen_on(const weir_http_server *s, const weir_http_listen *
     size_t wanted = text_starts(weir_text(at->address), "unix:") ? 1 : stage->lane_count;
     at->settings = (struct http_server_settings){
         .is_shared = wanted > 1,
-        .bodies = {body_alloc, body_unref, stage->pipeline},
+        .bodies = {body_alloc, body_unref,
+                   stage->role == ROLE_SOURCE ? &stage->pipeline->inflow
+                                              : &stage->pipeline->backlog},
         .body_max = how->body_max.bytes,
         .request_timeout_ns = how->timeout.ns,
         .request = on_request,

@@ -180,7 +180,7 @@ static weir_status send_batch(const weir_queues *s, weir_queue *q, const weir_ba
 static struct event *event_from(struct lane *l, const struct queue_message *m, struct batch *out)
 {
     weir_status s;
-    struct budget *budget = &l->stage->pipeline->budget;
+    struct budget *budget = lane_budget(l);
     struct event *ev = codec_read(m->body, out->block, budget, &s);
     if (!ev && s == WEIR_E_REJECT) {
         weir_payload *body = payload_copy(budget, m->body.ptr, m->body.len);

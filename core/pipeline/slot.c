@@ -8,6 +8,7 @@
 #include "pipeline/claim.h"
 #include "pipeline/event.h"
 #include "pipeline/lane.h"
+#include "pipeline/pipeline.h"
 #include "pipeline/worker.h"
 
 void slot_init(struct slot *s, void (*end)(struct slot *s), void *owner)
@@ -113,6 +114,8 @@ struct slot *slot_join(struct slot *const *slots, size_t n)
     return &j->slot;
 }
 
+enum { TICKETS_KEPT = 1024 }; /* of one event each, a worker */
+
 static void ticket_close(struct ticket *t)
 {
     if (atomic_fetch_sub_explicit(&t->open, 1, memory_order_acq_rel) == 1)
@@ -124,14 +127,28 @@ static void ticket_slot_end(struct slot *s)
     ticket_close(s->owner);
 }
 
+static size_t ticket_bytes(size_t count)
+{
+    return sizeof(struct ticket) + count * sizeof(struct slot);
+}
+
+void ticket_delete(struct ticket *t, struct budget *budget)
+{
+    budget_give(budget, ticket_bytes(t->count));
+    mem_free(t);
+}
+
 struct ticket *ticket_new(struct lane *lane, size_t count)
 {
     struct worker *w = lane->worker;
     struct ticket *t = count == 1 ? w->free_tickets : NULL;
-    if (t)
+    if (t) {
         w->free_tickets = t->next;
-    else
-        t = mem_grow(NULL, sizeof *t + count * sizeof(struct slot));
+        w->free_ticket_count--;
+    } else {
+        t = mem_grow(NULL, ticket_bytes(count));
+        budget_charge(&w->pipeline->budget, ticket_bytes(count));
+    }
     *t = (struct ticket){.lane = lane, .count = (uint32_t)count};
     atomic_store_explicit(&t->open, (uint32_t)count + 1, memory_order_relaxed);
     for (size_t i = 0; i < count; i++)
@@ -150,12 +167,13 @@ void ticket_free(struct ticket *t)
     struct worker *w = t->lane->worker;
     for (size_t i = 0; i < t->count; i++)
         slot_fini(&t->slots[i]);
-    if (t->count != 1) {
-        mem_free(t);
+    if (t->count != 1 || w->free_ticket_count >= TICKETS_KEPT) {
+        ticket_delete(t, &w->pipeline->budget);
         return;
     }
     t->next = w->free_tickets;
     w->free_tickets = t;
+    w->free_ticket_count++;
 }
 
 void ticket_settle(struct ticket *t, weir_settlement *s, weir_verdict *verdicts,

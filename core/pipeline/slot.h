@@ -12,6 +12,7 @@ struct lane;
 struct slot;
 struct block;
 struct worker;
+struct budget;
 
 enum {
     SLOT_DELIVERED = 1,
@@ -97,6 +98,7 @@ struct ticket *ticket_new(struct lane *lane, size_t count);
 /* All slots have their first branch: from now on it may end. */
 void ticket_begin(struct ticket *t);
 void ticket_free(struct ticket *t);
+void ticket_delete(struct ticket *t, struct budget *budget); /* for pools alone */
 /* The verdicts; arrays live in the caller's scratch. */
 void ticket_settle(struct ticket *t, weir_settlement *s, weir_verdict *verdicts,
                    const weir_verdict **list);

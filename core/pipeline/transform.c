@@ -96,8 +96,10 @@ static void run_events(struct lane *l, struct batch *b)
         weir_status s = c->event(l->stage->self, &l->host, &ev->pub);
         if (l->scratch.used_bytes)
             arena_reset(&l->scratch);
-        if (l->is_short)
+        if (l->is_short) {
             s = WEIR_E_RETRY;
+            ev->attempts--; /* that was none */
+        }
         if (s == WEIR_OK) {
             if (ev->park)
                 park_end(ev);
@@ -158,9 +160,12 @@ static int64_t end_inputs(struct lane *l, struct batch *in, bool has_heirs)
 
 static void end_all(struct lane *l, struct batch *in, weir_status s, const char *why)
 {
-    for (size_t i = 0; i < in->pub.count; i++)
-        if (!in->events[i]->is_marked)
-            end_event(l, in->events[i], s, why);
+    for (size_t i = 0; i < in->pub.count; i++) {
+        if (in->events[i]->is_marked)
+            continue;
+        in->events[i]->attempts -= l->is_short; /* without memory it was none */
+        end_event(l, in->events[i], s, why);
+    }
 }
 
 static void keep(struct lane *l, struct batch *in)

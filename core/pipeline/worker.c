@@ -199,29 +199,34 @@ struct worker *worker_new(struct pipeline *p, size_t index, const char *name, st
     return w;
 }
 
+void worker_trim(struct worker *w)
+{
+    while (w->free_batches) {
+        struct batch *next = w->free_batches->next;
+        batch_delete(w->free_batches);
+        w->free_batches = next;
+    }
+    while (w->free_tickets) {
+        struct ticket *next = w->free_tickets->next;
+        ticket_delete(w->free_tickets, &w->pipeline->budget);
+        w->free_tickets = next;
+    }
+    w->free_batch_count = w->free_batch_places = w->free_ticket_count = 0;
+    block_pool_trim(&w->blocks);
+    commit_trim(w);
+}
+
 void worker_free(struct worker *w)
 {
     if (!w)
         return;
     struct worker *before = current;
     current = w;
-    commit_fini(w);
     loop_timer_cancel(w->loop, &w->trace_timer);
     trace_flush(w->pipeline->trace, &w->trace);
     http_client_free(w->http);
     loop_free(w->loop);
-    while (w->free_batches) {
-        struct batch *next = w->free_batches->next;
-        mem_free(w->free_batches->events);
-        mem_free(w->free_batches);
-        w->free_batches = next;
-    }
-    while (w->free_tickets) {
-        struct ticket *next = w->free_tickets->next;
-        mem_free(w->free_tickets);
-        w->free_tickets = next;
-    }
-    block_pool_fini(&w->blocks);
+    worker_trim(w);
     mem_free(w->to_wake);
     mem_free(w->by_port);
     mem_free(w->ports_used);

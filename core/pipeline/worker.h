@@ -42,8 +42,8 @@ struct worker {
     struct loop_hook hook;
     struct loop_task again; /* keeps the loop from sleeping while work is left */
     bool is_again_posted;
-    struct loop_task begin, drain, stop, journal_wake;
-    _Atomic bool is_begin_posted, is_drain_posted, is_commit_due, is_wake_posted;
+    struct loop_task begin, drain, stop, journal_wake, trim;
+    _Atomic bool is_begin_posted, is_drain_posted, is_commit_due, is_wake_posted, is_trim_posted;
     unsigned gather_rounds; /* the commit was put off so often */
 
     struct loop_task pause; /* see worker_pause_all */
@@ -60,6 +60,7 @@ struct worker {
     struct commit *commit;     /* puts of this round */
     struct journal_unit *acks; /* acknowledgements: they ride along */
     struct commit *free_commits;
+    size_t free_commit_count;
     int64_t ledger[LEDGER_COLUMNS];  /* what happened in memory: with any unit */
     int64_t acks_ledger[LEDGER_ALL]; /* what the acknowledgements mean: with their unit alone */
 
@@ -69,7 +70,7 @@ struct worker {
     struct block_pool blocks;
     struct ticket *free_tickets;
     struct batch *free_batches;
-    size_t free_batch_count;
+    size_t free_batch_count, free_batch_places, free_ticket_count;
     struct batch **by_port; /* scratch of the router */
     uint32_t *ports_used;
     size_t by_port_cap;
@@ -83,6 +84,7 @@ struct worker {
 
 struct worker *worker_new(struct pipeline *p, size_t index, const char *name, struct error *e);
 void worker_free(struct worker *w);
+void worker_trim(struct worker *w); /* on its thread: what it keeps for reuse is given back */
 int worker_start(struct worker *w, struct error *e); /* its thread */
 void worker_join(struct worker *w);   /* after something on it has called loop_stop */
 struct worker *worker_current(void);  /* of this thread, or NULL */

@@ -305,7 +305,8 @@ static int add_component(struct image *image, uint64_t address, struct elf_plugi
                              manifest_role_name(role), name);
     plugin->components =
         mem_grow(plugin->components, (plugin->count + 1) * sizeof *plugin->components);
-    plugin->components[plugin->count++] = (struct elf_component){mem_text(name), role};
+    plugin->components[plugin->count++] =
+        (struct elf_component){mem_text(name), role, c.commands != NULL};
     return 0;
 }
 

@@ -8,6 +8,7 @@
 struct elf_component {
     char *name;
     enum plugin_role role;
+    bool has_commands;
 };
 
 struct elf_plugin {

@@ -444,29 +444,40 @@ void plugins_each(struct plugins *p,
 
 /* ---- what is there without being named in a file ----------------------------------------------- */
 
-static bool has_service(const struct file *f)
+static bool is_service(const struct elf_component *c)
+{
+    return c->role == PLUGIN_SERVICE;
+}
+
+static bool has_commands(const struct elf_component *c)
+{
+    return c->has_commands;
+}
+
+static bool has_any(const struct file *f, bool (*fits)(const struct elf_component *c))
 {
     for (size_t i = 0; i < f->offers.count; i++)
-        if (f->offers.components[i].role == PLUGIN_SERVICE)
+        if (fits(&f->offers.components[i]))
             return true;
     return false;
 }
 
-/* fn for each loaded component of the role service; true from it ends the walk. */
-static const weir_component *each_service(struct plugins *p,
-                                          bool (*fn)(void *user, const struct file *f,
-                                                     const weir_component *c),
-                                          void *user, struct error *e)
+/* fn for each component of the files that have one that fits, which are loaded for it; true from it ends
+ * the walk. */
+static const weir_component *each_with(struct plugins *p,
+                                       bool (*fits)(const struct elf_component *c),
+                                       bool (*fn)(void *user, const struct file *f,
+                                                  const weir_component *c),
+                                       void *user, struct error *e)
 {
     if (!p->is_scanned)
         scan(p);
     for (size_t i = 0; i < p->file_count; i++) {
         struct file *f = p->files[i];
-        if (f->refused || !has_service(f) || load(f, e) != 0)
+        if (f->refused || !has_any(f, fits) || load(f, e) != 0)
             continue;
         for (size_t k = 0; f->manifest->components[k]; k++)
-            if (plugin_role_of(f->manifest->components[k]) == PLUGIN_SERVICE &&
-                fn(user, f, f->manifest->components[k]))
+            if (fn(user, f, f->manifest->components[k]))
                 return f->manifest->components[k];
     }
     return NULL;
@@ -475,7 +486,7 @@ static const weir_component *each_service(struct plugins *p,
 static bool offers_it(void *user, const struct file *f, const weir_component *c)
 {
     for (const weir_service *const *s = c->offers; s && *s; s++)
-        if (strcmp((*s)->id, user) == 0)
+        if (plugin_role_of(c) == PLUGIN_SERVICE && strcmp((*s)->id, user) == 0)
             return true;
     return false;
 }
@@ -483,7 +494,7 @@ static bool offers_it(void *user, const struct file *f, const weir_component *c)
 const weir_component *plugins_offerer(struct plugins *p, const char *service, struct error *e)
 {
     char *id = mem_text(service);
-    const weir_component *c = each_service(p, offers_it, id, e);
+    const weir_component *c = each_with(p, is_service, offers_it, id, e);
     mem_free(id);
     return c;
 }
@@ -493,13 +504,19 @@ struct commands {
     void *user;
 };
 
+static bool can_run(const weir_command *k)
+{
+    return k->size >= WEIR_UPTO(weir_command, run) && k->name && k->action &&
+           (k->run || (k->size >= WEIR_UPTO(weir_command, run_given) && k->run_given));
+}
+
 static bool tell_commands(void *user, const struct file *f, const weir_component *c)
 {
     const struct commands *each = user;
     if (f->manifest->component_size < WEIR_UPTO(weir_component, commands))
         return false;
     for (const weir_command *const *k = c->commands; k && *k; k++)
-        if ((*k)->size >= WEIR_UPTO(weir_command, run) && (*k)->name && (*k)->action && (*k)->run)
+        if (can_run(*k))
             each->fn(each->user, c, *k);
     return false;
 }
@@ -510,5 +527,5 @@ void plugins_each_command(struct plugins *p,
 {
     struct commands each = {fn, user};
     struct error e = {0};
-    (void)each_service(p, tell_commands, &each, &e);
+    (void)each_with(p, has_commands, tell_commands, &each, &e);
 }

@@ -236,15 +236,27 @@ enum {
     WEIR_IN_ORDER = 16, /* sink: takes a batch as one, in its order: it may hold more than one event of a key */
 };
 
+typedef struct weir_given { /* host-made: what the command line says */
+    uint32_t flags;            /* bit i: flags[i] was there */
+    const char *argument;      /* NULL: the command has none */
+    const char *const *values; /* [i]: what was given for values[i], NULL: nothing */
+} weir_given;
+
 /* A command that a plugin adds to the command line: `weir NAME ACTION [--FLAG ...] [pipeline.yaml]`. It has
- * an instance of its component with the presets of its options and the host's services, not started; what
- * the pipeline file says is there by weir/pipeline.h. It prints on the standard output. */
+ * an instance of its component, not started, and the host's services; what the pipeline file says is there
+ * by weir/pipeline.h. The command of a service has one instance with the presets of its options. That of a
+ * source, transform or sink runs once for each stage of the component in the pipeline file, with what is
+ * written there; all of them run, and the highest exit code counts. One with an `argument` reads no
+ * pipeline file and has one instance with the presets. It prints on the standard output. */
 typedef struct weir_command {
     size_t size;
     const char *name, *action, *summary;
     const char *details;      /* examples and more, for --help; NULL: none */
     const char *const *flags; /* at most 8, each "check=what it does"; ends with NULL; NULL: none */
     int (*run)(void *self, const weir_host *h, uint32_t given); /* bit i: flags[i]; the exit code */
+    const char *argument;      /* "EXPRESSION": it stands in the pipeline file's place; NULL: none */
+    const char *const *values; /* options with a value, at most 8: "count=N=how many"; ends with NULL; NULL: none */
+    int (*run_given)(void *self, const weir_host *h, const weir_given *given); /* in place of run */
 } weir_command;
 
 typedef struct weir_component { /* pull makes it a source, event or batch a transform, write a sink; */

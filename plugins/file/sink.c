@@ -41,6 +41,27 @@ static weir_status class_of(int error)
     }
 }
 
+/* With `sync`: the name of what was just made is on disk, too. */
+static weir_status sync_name(const struct sink *k, const weir_host *h, const char *path)
+{
+    char copy[PATH_MAX];
+    if (!k->sync)
+        return WEIR_OK;
+    if (strlen(path) >= sizeof copy)
+        return h->fail(h, WEIR_E_CONFIG, ENAMETOOLONG, "open %s", path);
+    memcpy(copy, path, strlen(path) + 1);
+    char *slash = strrchr(copy, '/');
+    if (slash)
+        slash[slash == copy] = '\0';
+    const char *folder = slash ? copy : ".";
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error =
+        (fd < 0 && errno != EACCES) || (fd >= 0 && fsync(fd) < 0 && errno != EINVAL) ? errno : 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return error ? h->fail(h, class_of(error), error, "sync the folder %s", folder) : WEIR_OK;
+}
+
 static weir_status make_folders(const struct sink *k, const weir_host *h)
 {
     char path[PATH_MAX];
@@ -52,6 +73,9 @@ static weir_status make_folders(const struct sink *k, const weir_host *h)
         *at = '\0';
         if (mkdir(path, 0755) < 0 && errno != EEXIST)
             return h->fail(h, class_of(errno), errno, "make the folder %s", path);
+        weir_status s = sync_name(k, h, path);
+        if (s != WEIR_OK)
+            return s;
         *at = '/';
     }
     return WEIR_OK;
@@ -80,7 +104,7 @@ static weir_status sink_open(struct sink *k, const weir_host *h)
     k->device = is.st_dev;
     k->inode = is.st_ino;
     k->is_torn = ends_torn(k->fd, &is);
-    return WEIR_OK;
+    return S_ISREG(is.st_mode) ? sync_name(k, h, k->path) : WEIR_OK;
 }
 
 static void sink_close(struct sink *k)

@@ -5,6 +5,7 @@
 #include "journal/journal.h"
 #include "journal_disk.h"
 
+enum { SYNC_EVERY_NS = 20000000, ROUND_NS = 4000000 };
 enum { STREAMS = 4, RECORDS_MAX = 1500, UNITS_MAX = 400, OPS_MAX = 6, KIND = 7 };
 
 /* ---- a kind whose state is easy to predict ---- */
@@ -74,7 +75,9 @@ struct op {
 struct unit {
     struct op ops[OPS_MAX];
     uint32_t count;
+    struct history *history;
     bool is_answered;
+    int64_t answered_ns;
     weir_status status;
     enum journal_level level;
 };
@@ -189,6 +192,7 @@ static void done(void *user, weir_status status, const struct journal_unit *u)
     struct unit *unit = user;
     unit->is_answered = true;
     unit->status = status;
+    unit->answered_ns = clock_mono(&unit->history->clock.base);
 }
 
 static bool open_journal(struct history *h)
@@ -200,7 +204,7 @@ static bool open_journal(struct history *h)
                                 .clock = &h->clock.base,
                                 .bytes_max = h->seed % 2 ? 0 : 24 * h->slot_bytes + (1 << 18),
                                 .durability = h->durability,
-                                .sync_every_ns = 20000000,
+                                .sync_every_ns = SYNC_EVERY_NS,
                                 .kinds = kinds};
     h->journal = journal_open(&o, &e);
     if (!h->journal)
@@ -215,13 +219,25 @@ static void kill_journal(struct history *h)
     h->journal = NULL;
 }
 
-/* What was answered is not yet synced. */
-static bool is_unsure(const struct history *h)
+/* Was it synced? It was answered before that, so an interval later at the latest, where a round may
+ * pass until anyone looks. Not while a failed sync has found no place to move to. */
+static bool is_unsure(const struct history *h, const struct unit *u)
 {
     struct journal_health health = {0};
-    if (h->durability != JOURNAL_FSYNC && h->journal)
-        journal_health(h->journal, &health);
-    return health.unsynced_bytes > 0 || (h->durability && (h->sim.is_dead || health.is_failed));
+    if (h->durability == JOURNAL_FSYNC || !h->journal)
+        return false;
+    journal_health(h->journal, &health);
+    if (!health.unsynced_bytes && !h->sim.is_dead && !health.is_failed)
+        return false;
+    return h->durability == JOURNAL_OS || health.is_full || health.is_failed ||
+           clock_mono(&h->clock.base) - u->answered_ns < SYNC_EVERY_NS + 2 * ROUND_NS;
+}
+
+static bool is_all_synced(const struct history *h)
+{
+    struct journal_health health;
+    journal_health(h->journal, &health);
+    return health.unsynced_bytes == 0;
 }
 
 /* What the history may look like now: after the last answered unit, or after one more. */
@@ -229,7 +245,7 @@ static void settle(struct history *h)
 {
     uint32_t i = 0;
     while (i < h->unit_count && h->units[i].is_answered && h->units[i].level != JOURNAL_WRITTEN &&
-           !is_unsure(h)) {
+           !is_unsure(h, &h->units[i])) {
         if (h->units[i].status == WEIR_OK)
             model_apply(&h->base, &h->units[i]);
         else if (h->units[i].status == WEIR_E_FATAL)
@@ -291,7 +307,7 @@ static void submit(struct history *h, uint32_t ops)
 {
     struct journal *j = h->journal;
     struct unit *unit = &h->units[h->unit_count++];
-    memset(unit, 0, sizeof *unit);
+    *unit = (struct unit){.history = h};
     struct journal_unit *u = journal_begin(j);
     static char payload[8192];
     for (uint32_t i = 0; i < ops; i++) {
@@ -363,7 +379,7 @@ static bool live(struct history *h)
         else
             for (int n = 0; n < 12; n++)
                 journal_tick(h->journal);
-        clock_fake_move(&h->clock, h->durability ? 4000000 : 0);
+        clock_fake_move(&h->clock, h->durability ? ROUND_NS : 0);
         bool is_sure = h->unit_count == 0 || h->units[h->unit_count - 1].is_answered;
         for (uint32_t n = 0; n < h->unit_count && is_sure && !h->sim.is_dead; n++)
             if (h->units[n].level == JOURNAL_WRITTEN && h->units[n].is_answered)
@@ -371,7 +387,7 @@ static bool live(struct history *h)
         settle(h);
         if (h->unit_count > UNITS_MAX - 50)
             break;
-        if (!h->sim.is_dead && !is_failed(h) && !is_unsure(h) && sim_below(r, 6) == 0 &&
+        if (!h->sim.is_dead && !is_failed(h) && is_all_synced(h) && sim_below(r, 6) == 0 &&
             !same(h, &h->base, true))
             return false;
     }
@@ -450,9 +466,11 @@ static bool run_history(struct history *h, uint64_t seed)
         bool is_clean = is_good && !h->sim.is_dead && sim_below(&h->random, 4) == 0;
         if (is_clean) {
             h->sim.power_at = 0;
+            bool has_refuge = !health.unsynced_bytes || !health.is_full;
             journal_close(h->journal);
             h->journal = NULL;
-            settle(h);
+            if (has_refuge)
+                settle(h);
         } else {
             kill_journal(h);
             h->sim.is_dead = sim_below(&h->random, 2);

@@ -14,6 +14,7 @@
 #include "pipeline/control.h"
 #include "pipeline/inlet.h"
 #include "pipeline/letters.h"
+#include "pipeline/memory.h"
 #include "pipeline/pipeline.h"
 
 enum { EVENTS = 40000, SINKS = 4, KEYS = 64, WAIT_MS = 20000 };
@@ -646,7 +647,7 @@ static inline void rig_empty(struct rig *r)
 {
     rig_wait(r, rig_is_balanced(r, 0));
     rig_wait(r, pipeline_is_drained(r->pipeline));
-    rig_wait(r, atomic_load(&r->pipeline->budget.used_bytes) == 0);
+    rig_wait(r, (memory_give_back(r->pipeline), budget_used(&r->pipeline->budget) == 0));
 }
 
 static inline int64_t rig_dead(struct rig *r)

@@ -1,0 +1,32 @@
+/* base/budget.h: how much memory events may take, counted as it is taken. Any thread.
+ *
+ * What can be refused asks (budget_take); what cannot - an event's shell, a place in a queue - is charged
+ * in any case, and takes from what may still be asked for. A part of a budget is another budget: what it
+ * takes is the whole's, up to a limit of its own. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct budget {
+    _Atomic uint64_t used_bytes, refused;
+    _Atomic uint64_t peak_bytes; /* the most that was used; whoever reads it may begin anew */
+    _Atomic uint64_t lost_bytes; /* to the allocator: pages that it holds for nobody */
+    uint64_t limit_bytes;
+    struct budget *whole; /* of a part: whose bytes they are; NULL: its own */
+};
+
+bool budget_take(struct budget *b, size_t n); /* false: past the limit, nothing is taken */
+void budget_charge(struct budget *b, size_t n);
+void budget_give(struct budget *b, size_t n);
+bool budget_has_room(const struct budget *b, size_t n);
+/* The budget that it is a part of, or itself. */
+static inline struct budget *budget_whole(struct budget *b)
+{
+    return b->whole ? b->whole : b;
+}
+static inline uint64_t budget_used(const struct budget *b)
+{
+    return atomic_load_explicit(&(b->whole ? b->whole : b)->used_bytes, memory_order_relaxed);
+}
