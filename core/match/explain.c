@@ -258,9 +258,12 @@ bool match_explain_json(const struct match_set *s, uint32_t n, weir_str json, st
 {
     struct explain x = {.set = s, .json = json, .out = text};
     struct pattern p;
+    struct buf pattern = {0};
+    store_get(&s->texts, s->rules[n], &pattern);
     plain_init(&x.event, x.json);
-    (void)pattern_parse(&p, s->rules[n], &x.event.arena,
+    (void)pattern_parse(&p, buf_str(&pattern), &x.event.arena,
                         NULL); /* it was parsed when it was added */
+    buf_fini(&pattern);
     bool is_match = plain_matches(&x.event, &p);
     if (text)
         put_lines(&x, &p);

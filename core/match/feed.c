@@ -2,24 +2,29 @@
 #include "match/run.h"
 #include "json/json.h"
 
+/* The elements that a condition holds in; those of one value after another are often the same. */
+static void add_mark(struct match_ctx *c, struct run_cond *state)
+{
+    uint32_t last = state->first_mark;
+    if (last != SET_NONE && c->marks[last].frame == c->frame)
+        return;
+    state->first_mark = (uint32_t)c->marks_count;
+    SET_PUSH(c, marks) = (struct run_mark){c->frame, last};
+}
+
 static void cond_hit(struct match_ctx *c, uint32_t id)
 {
     struct run_cond *state = &c->conds[id];
-    if (state->event == c->event)
-        return;
     const struct set_cond *cond = &c->set->conds[id];
-    struct run_field *field = &c->fields[cond->field];
-    state->event = c->event;
-    if (cond->rule != SET_NONE) {
-        if (c->rules[cond->rule] != c->event)
-            c->hits[c->hit_count++] = cond->rule;
-        c->rules[cond->rule] = c->event;
-        return;
+    if (state->event != c->event) {
+        struct run_field *field = &c->fields[cond->field];
+        *state = (struct run_cond){c->event, field->first_true, SET_NONE};
+        field->first_true = id;
+        if (cond->to != SET_NONE)
+            c->active_conds[c->active_cond_count++] = id;
     }
-    state->next_true = field->first_true;
-    field->first_true = id;
-    if (cond->group_count)
-        c->active_conds[c->active_cond_count++] = id;
+    if (cond->is_joined)
+        add_mark(c, state);
 }
 
 static void veto(struct match_ctx *c, uint32_t id)
@@ -33,40 +38,100 @@ static void veto(struct match_ctx *c, uint32_t id)
     but->vetoes++;
 }
 
+static void take_one(struct match_ctx *c, uint32_t ref)
+{
+    uint32_t id = set_ref_number(ref);
+    if (set_ref_kind(ref) == SET_COND) {
+        cond_hit(c, id);
+    } else if (set_ref_kind(ref) == SET_BUT) {
+        veto(c, id);
+    } else if (c->rules[id] != c->event) {
+        c->rules[id] = c->event;
+        c->hits[c->hit_count++] = id;
+    }
+}
+
+static size_t read_length(const unsigned char **p)
+{
+    size_t n = 0;
+    for (unsigned shift = 0;; shift += 7) {
+        unsigned char b = *(*p)++;
+        n |= (size_t)(b & 0x7F) << shift;
+        if (!(b & 0x80))
+            return n;
+    }
+}
+
+/* The pieces lie one behind the other, the number of them before the first. */
+static bool wildcard_holds(const struct match_set *s, uint32_t at, weir_str text)
+{
+    const unsigned char *p = (const unsigned char *)s->bytes.ptr + at;
+    const char *from = text.ptr, *end = from + text.len;
+    size_t pieces = read_length(&p), len = read_length(&p);
+    if (text.len < len || memcmp(from, p, len) != 0)
+        return false;
+    from += len, p += len;
+    for (size_t i = 1; i < pieces; i++, p += len) {
+        len = read_length(&p);
+        if (i + 1 == pieces)
+            return (size_t)(end - from) >= len && memcmp(end - len, p, len) == 0;
+        from = memmem(from, (size_t)(end - from), p, len);
+        if (!from)
+            return false;
+        from += len;
+    }
+    return true;
+}
+
+static bool item_holds(const struct match_set *s, const struct set_item *item, int kind,
+                       weir_str text)
+{
+    if (item->verify == SET_NONE)
+        return true;
+    if (item->verify & SET_IS_TEST)
+        return pattern_holds(s->tests[item->verify & ~SET_IS_TEST].items, kind, text);
+    return wildcard_holds(s, item->verify, text);
+}
+
 static void take(struct match_ctx *c, uint32_t head, int kind, weir_str text)
 {
-    for (uint32_t i = head; i != SET_NONE;) {
+    if (head == SET_NONE)
+        return;
+    if (set_ref_kind(head) != SET_CHAIN) {
+        take_one(c, head);
+        return;
+    }
+    for (uint32_t i = set_ref_number(head); i != SET_NONE;) {
         const struct set_item *item = &c->set->items[i];
         i = item->next;
-        if (item->verify && !pattern_holds(item->verify, kind, text))
-            continue;
-        if (item->is_but)
-            veto(c, item->id);
-        else
-            cond_hit(c, item->id);
+        if (item_holds(c->set, item, kind, text))
+            take_one(c, item->ref);
     }
+}
+
+/* What hangs on a part of the value (its bytes, if the key is far); SET_NONE: nothing. */
+static uint32_t look_up(const struct match_set *s, uint32_t owner, struct set_key key,
+                        weir_str part, uint64_t hash)
+{
+    size_t at = set_entry_at(s, hash);
+    for (; s->entries[at].ref != SET_NONE; at = set_entry_after(s, at))
+        if (set_entry_is(s, &s->entries[at], owner, key, part))
+            break;
+    return s->entries[at].ref;
 }
 
 /* The part of the value under the tag; what is found is verified against the whole. */
 static void probe(struct match_ctx *c, uint32_t owner, weir_str part, int kind, weir_str text)
 {
     const struct match_set *s = c->set;
-    uint32_t hash = set_hash(s, owner, part.ptr, part.len);
-    for (size_t at = set_entry_at(s, hash); s->entries[at].items != SET_NONE;
-         at = set_entry_after(s, at)) {
-        const struct set_entry *e = &s->entries[at];
-        if (e->hash != hash || e->owner != owner || e->len != part.len ||
-            memcmp(e->ptr, part.ptr, part.len) != 0)
-            continue;
-        take(c, e->items, kind, text);
-        return;
-    }
+    struct set_key key = set_key_of(s, part.ptr, part.len);
+    take(c, look_up(s, owner, key, part, set_hash(s, owner, key)), kind, text);
 }
 
 static void probe_begins(struct match_ctx *c, uint32_t field, enum set_tag tag, weir_str in,
                          weir_str text)
 {
-    const struct set_lengths *l = &c->set->fields[field].lengths[tag];
+    const struct set_lengths *l = set_lengths_of(&c->set->fields[field], tag);
     for (size_t i = 0; i < l->count && l->items[i] <= in.len; i++) {
         weir_str part = {in.ptr, l->items[i]};
         probe(c, set_owner(field, tag), part, WEIR_JSON_TEXT, text);
@@ -76,7 +141,7 @@ static void probe_begins(struct match_ctx *c, uint32_t field, enum set_tag tag, 
 static void probe_ends(struct match_ctx *c, uint32_t field, enum set_tag tag, weir_str in,
                        weir_str text)
 {
-    const struct set_lengths *l = &c->set->fields[field].lengths[tag];
+    const struct set_lengths *l = set_lengths_of(&c->set->fields[field], tag);
     for (size_t i = 0; i < l->count && l->items[i] <= in.len; i++) {
         weir_str part = {in.ptr + in.len - l->items[i], l->items[i]};
         probe(c, set_owner(field, tag), part, WEIR_JSON_TEXT, text);
@@ -85,11 +150,15 @@ static void probe_ends(struct match_ctx *c, uint32_t field, enum set_tag tag, we
 
 static void probe_grams(struct match_ctx *c, uint32_t field, weir_str text)
 {
-    const struct set_lengths *l = &c->set->fields[field].lengths[SET_GRAM];
+    const struct match_set *s = c->set;
+    const struct set_lengths *l = set_lengths_of(&s->fields[field], SET_GRAM);
+    uint32_t owner = set_owner(field, SET_GRAM);
     for (size_t i = 0; i < l->count; i++)
-        for (size_t at = 0; at + l->items[i] <= text.len; at++) {
-            weir_str part = {text.ptr + at, l->items[i]};
-            probe(c, set_owner(field, SET_GRAM), part, WEIR_JSON_TEXT, text);
+        for (size_t at = 0, len = l->items[i]; at + len <= text.len; at++) {
+            struct set_key key = {set_load(text.ptr + at, len), (uint64_t)len << 56};
+            uint64_t hash = set_hash(s, owner, key);
+            if (set_has_gram(s, hash))
+                take(c, look_up(s, owner, key, text, hash), WEIR_JSON_TEXT, text);
         }
 }
 
@@ -103,64 +172,89 @@ static void probe_folds(struct match_ctx *c, uint32_t field, weir_str text)
     }
     weir_str in = {low, text.len};
     probe(c, set_owner(field, SET_FOLD), in, WEIR_JSON_TEXT, text);
+    if (!c->set->fields[field].parts)
+        return;
     probe_begins(c, field, SET_FOLD_PREFIX, in, text);
     probe_ends(c, field, SET_FOLD_SUFFIX, in, text);
 }
 
+static bool is_less(const struct set_point *a, const struct decimal_key *b)
+{
+    return a->w[0] < b->w[0] || (a->w[0] == b->w[0] && a->w[1] < b->w[1]);
+}
+
 static uint32_t leaf_of(const struct set_ranges *r, const struct decimal_key *key)
 {
-    uint32_t low = 0, high = r->count;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (decimal_compare(&r->points[middle], key) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    bool is_point = low < r->count && decimal_compare(&r->points[low], key) == 0;
+    const struct set_point *base = r->points;
+    for (uint32_t n = r->count; n > 1; n -= n / 2)
+        base += is_less(&base[n / 2 - 1], key) ? n / 2 : 0;
+    uint32_t low = (uint32_t)(base - r->points) + is_less(base, key);
+    bool is_point = low < r->count && r->points[low].w[0] == key->w[0] &&
+                    r->points[low].w[1] == key->w[1];
     return r->leaves + 2 * low + is_point;
 }
 
-static void take_ranges(struct match_ctx *c, const struct set_ranges *r,
-                        const struct decimal_key *key, const struct decimal *number)
+static void feed_number(struct match_ctx *c, uint32_t field, weir_str text)
 {
-    bool is_checked = !number || number->is_sure;
-    for (uint32_t at = leaf_of(r, key); at; at /= 2) {
+    const struct match_set *s = c->set;
+    const struct set_field *f = &s->fields[field];
+    const struct set_ranges *r = f->parts && f->parts->ranges.count ? &f->parts->ranges : NULL;
+    const weir_str none = {NULL, 0};
+    struct decimal number;
+    if (f->has_tokens)
+        probe(c, set_owner(field, SET_TOKEN), text, WEIR_JSON_NUMBER, text);
+    if ((!f->has_numbers && !r) || !decimal_read(&number, text))
+        return;
+    uint32_t owner = set_owner(field, SET_NUMBER), found = SET_NONE;
+    struct set_key key = set_number_key(&number.key);
+    if (f->has_numbers)
+        found = look_up(s, owner, key, none, set_hash(s, owner, key));
+    bool is_checked = number.is_sure;
+    if (found != SET_NONE) {
+        is_checked = is_checked || decimal_is_binary64(&number);
+        take(c, is_checked ? found : SET_NONE, WEIR_JSON_NUMBER, none);
+    }
+    for (uint32_t at = r ? leaf_of(r, &number.key) : 0; at; at /= 2) {
         if (r->heads[at] == SET_NONE)
             continue;
-        if (!is_checked && !decimal_is_binary64(number))
+        if (!is_checked && !decimal_is_binary64(&number))
             return;
         is_checked = true;
-        take(c, r->heads[at], WEIR_JSON_NONE, (weir_str){NULL, 0});
+        take(c, r->heads[at], WEIR_JSON_NUMBER, none);
+    }
+}
+
+static void probe_nets(struct match_ctx *c, uint32_t field, weir_str text)
+{
+    const struct set_lengths *l = set_lengths_of(&c->set->fields[field], SET_NET);
+    struct decimal_key address;
+    unsigned bytes;
+    if (!l->count || !decimal_read_address(text, &address, &bytes))
+        return;
+    for (size_t i = 0; i < l->count; i++) {
+        char part[SET_NET_BYTES];
+        uint32_t bits = l->items[i] & 255; /* at most 128 */
+        if (set_net_length(&address, bits) != l->items[i])
+            continue;
+        weir_str net = {part, set_net_bytes(&address, bits, part)};
+        probe(c, set_owner(field, SET_NET), net, WEIR_JSON_TEXT, text);
     }
 }
 
 static void feed_text(struct match_ctx *c, uint32_t field, weir_str text)
 {
     const struct set_field *f = &c->set->fields[field];
-    struct decimal_key key;
-    unsigned bytes;
     if (f->has_texts)
         probe(c, set_owner(field, SET_TEXT), text, WEIR_JSON_TEXT, text);
-    probe_begins(c, field, SET_PREFIX, text, text);
-    probe_ends(c, field, SET_SUFFIX, text, text);
-    if (f->lengths[SET_GRAM].count)
-        probe_grams(c, field, text);
     if (f->has_folds)
         probe_folds(c, field, text);
-    if (f->addresses.count && decimal_read_address(text, &key, &bytes))
-        take_ranges(c, &f->addresses, &key, NULL);
+    if (f->parts) {
+        probe_begins(c, field, SET_PREFIX, text, text);
+        probe_ends(c, field, SET_SUFFIX, text, text);
+        probe_grams(c, field, text);
+        probe_nets(c, field, text);
+    }
     take(c, f->always, WEIR_JSON_TEXT, text);
-}
-
-static void feed_number(struct match_ctx *c, uint32_t field, weir_str text)
-{
-    const struct set_field *f = &c->set->fields[field];
-    struct decimal number;
-    if (f->has_tokens)
-        probe(c, set_owner(field, SET_TOKEN), text, WEIR_JSON_NUMBER, text);
-    if (f->numbers.count && decimal_read(&number, text))
-        take_ranges(c, &f->numbers, &number.key, &number);
 }
 
 void feed_value(struct match_ctx *c, uint32_t field, int kind, weir_str text)
@@ -171,11 +265,12 @@ void feed_value(struct match_ctx *c, uint32_t field, int kind, weir_str text)
     if (state->event != c->event) {
         *state =
             (struct run_field){.event = c->event, .first_true = SET_NONE, .first_value = SET_NONE};
-        if (f->sub_count)
+        if (f->subs != SET_NONE)
             c->active_fields[c->active_field_count++] = field;
         take(c, f->exists, kind, text);
     }
     state->values++;
+    state->has_framed |= f->is_joined && c->frame;
     if (kind == WEIR_JSON_TEXT)
         feed_text(c, field, text);
     else if (kind == WEIR_JSON_NUMBER)
@@ -187,10 +282,9 @@ void feed_value(struct match_ctx *c, uint32_t field, int kind, weir_str text)
 void feed_keep(struct match_ctx *c, uint32_t field, struct run_value value)
 {
     struct run_field *state = &c->fields[field];
-    if (!c->set->fields[field].is_joined)
+    if (!c->set->fields[field].is_kept)
         return;
     value.next = state->first_value;
     SET_PUSH(c, values) = value;
     state->first_value = (uint32_t)(c->values_count - 1);
-    state->has_framed |= value.frame != 0;
 }

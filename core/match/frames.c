@@ -47,8 +47,9 @@ static bool value_holds(struct match_ctx *c, const struct set_cond *cond, const 
     weir_str text = v->token;
     if (v->kind == WEIR_JSON_TEXT && !v->is_bare)
         text = scan_text(c, v->token);
-    for (uint32_t i = 0; i < cond->test_count; i++)
-        if (pattern_holds(&cond->tests[i], v->kind, text))
+    const struct set_tests *tests = &c->set->tests[cond->tests];
+    for (size_t i = 0; i < tests->count; i++)
+        if (pattern_holds(&tests->items[i], v->kind, text))
             return true;
     return false;
 }
@@ -79,13 +80,32 @@ static uint32_t bound_of(const struct match_ctx *c, uint32_t node, const struct 
 static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
                    const struct choice *chosen);
 
+/* Of a condition that only values make true: these are marked. */
+static bool choose_mark(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
+                        const struct choice *chosen)
+{
+    const struct run_cond *cond = &c->conds[sub->conds[at]];
+    for (uint32_t i = cond->event == c->event ? cond->first_mark : SET_NONE; i != SET_NONE;
+         i = c->marks[i].next) {
+        uint32_t frame = c->marks[i].frame;
+        if (c->steps++ > RUN_STEPS_MAX)
+            return false;
+        const struct choice next = {chosen, frame};
+        if (fits(c, chosen, frame) && choose(c, sub, at + 1, frame ? &next : chosen))
+            return true;
+    }
+    return false;
+}
+
 static bool choose_value(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
                          const struct choice *chosen)
 {
-    const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + at]];
+    const struct set_cond *cond = &c->set->conds[sub->conds[at]];
     const struct run_field *field = &c->fields[cond->field];
     bool is_there = false;
     uint32_t tried = SET_NONE;
+    if (cond->is_positive)
+        return choose_mark(c, sub, at, chosen);
     for (uint32_t i = field->event == c->event ? field->first_value : SET_NONE; i != SET_NONE;
          i = c->values[i].next) {
         const struct run_value *v = &c->values[i];
@@ -109,12 +129,12 @@ static bool choose_value(struct match_ctx *c, const struct set_sub *sub, uint32_
 static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
                    const struct choice *chosen)
 {
-    if (at == sub->cond_count)
+    if (at == sub->count)
         return true;
-    const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + at]];
+    const struct set_cond *cond = &c->set->conds[sub->conds[at]];
     const struct set_field *field = &c->set->fields[cond->field];
     /* One that no sub joins with another field was tested already. */
-    if (!cond->tests)
+    if (!cond->is_joined)
         return choose(c, sub, at + 1, chosen);
     if (c->has_dotted || at >= GROUP_CONDS_MAX)
         return choose_value(c, sub, at, chosen);
@@ -130,8 +150,15 @@ static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
 
 /* ---- by groups --------------------------------------------------------------------------------- */
 
-static void mark_values(struct match_ctx *c, const struct set_cond *cond, uint64_t bit)
+static void mark_values(struct match_ctx *c, uint32_t id, uint64_t bit)
 {
+    const struct set_cond *cond = &c->set->conds[id];
+    const struct run_cond *state = &c->conds[id];
+    bool is_marked = cond->is_positive && state->event == c->event;
+    for (uint32_t i = is_marked ? state->first_mark : SET_NONE; i != SET_NONE; i = c->marks[i].next)
+        c->masks[c->marks[i].frame].own |= bit;
+    if (cond->is_positive)
+        return;
     for (uint32_t i = c->fields[cond->field].first_value; i != SET_NONE; i = c->values[i].next) {
         const struct run_value *v = &c->values[i];
         if (!(c->masks[v->frame].own & bit) && value_holds(c, cond, v))
@@ -151,12 +178,12 @@ static uint64_t mark_all(struct match_ctx *c, const struct set_sub *sub)
 {
     uint64_t all = 0;
     clear_masks(c);
-    for (uint32_t i = 0; i < sub->cond_count; i++) {
-        const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + i]];
-        if (!cond->tests)
+    for (uint32_t i = 0; i < sub->count; i++) {
+        const struct set_cond *cond = &c->set->conds[sub->conds[i]];
+        if (!cond->is_joined)
             continue; /* joined with no other field: it was tested already */
         all |= (uint64_t)1 << i;
-        mark_values(c, cond, (uint64_t)1 << i);
+        mark_values(c, sub->conds[i], (uint64_t)1 << i);
     }
     for (uint32_t i = (uint32_t)c->frames_count; i--;) {
         struct run_mask *m = &c->masks[i], *parent = &c->masks[c->frames[i].parent];
@@ -209,15 +236,15 @@ static bool solve(const struct match_ctx *c, uint32_t frame, uint64_t need, bool
 
 static bool takes_absent(const struct match_ctx *c, const struct set_sub *sub)
 {
-    for (uint32_t i = 0; i < sub->cond_count; i++)
-        if (c->set->conds[c->set->sub_conds[sub->first_cond + i]].takes_absent)
+    for (uint32_t i = 0; i < sub->count; i++)
+        if (c->set->conds[sub->conds[i]].takes_absent)
             return true;
     return false;
 }
 
 bool frames_agree(struct match_ctx *c, const struct set_sub *sub)
 {
-    bool is_unsure = c->has_dotted || sub->cond_count > GROUP_CONDS_MAX || takes_absent(c, sub);
+    bool is_unsure = c->has_dotted || sub->count > GROUP_CONDS_MAX || takes_absent(c, sub);
     if (!is_unsure) {
         uint64_t all = mark_all(c, sub);
         bool is_solved = solve(c, 0, all, &is_unsure);

@@ -40,6 +40,7 @@ void match_ctx_free(struct match_ctx *c)
     mem_free(c->active_fields);
     mem_free(c->hits);
     mem_free(c->values);
+    mem_free(c->marks);
     mem_free(c->frames);
     mem_free(c->masks);
     buf_fini(&c->text);
@@ -53,10 +54,23 @@ bool match_was_cut(const struct match_ctx *c)
     return c->steps > RUN_STEPS_MAX;
 }
 
+static void clear_stamps(struct match_ctx *c)
+{
+    const struct match_set *s = c->set;
+    memset(c->fields, 0, s->fields_count * sizeof *c->fields);
+    memset(c->conds, 0, s->conds_count * sizeof *c->conds);
+    memset(c->buts, 0, s->but_count * sizeof *c->buts);
+    memset(c->rules, 0, s->rules_count * sizeof *c->rules);
+}
+
 static void begin(struct match_ctx *c, bool is_careful)
 {
-    c->event++;
+    if (!++c->event) {
+        clear_stamps(c);
+        c->event = 1;
+    }
     c->active_cond_count = c->active_field_count = c->values_count = c->hit_count = 0;
+    c->value = 0, c->marks_count = 0, c->frame = 0;
     c->frames_count = 1;
     c->arrays = 0;
     c->steps = 0;
@@ -80,6 +94,7 @@ static void feed_member(struct match_ctx *c, enum envelope_member member, weir_s
     if (field == SET_NONE)
         return;
     text = envelope_text(text);
+    c->frame = 0;
     feed_value(c, field, WEIR_JSON_TEXT, text);
     feed_keep(c, field, (struct run_value){.token = text, .kind = WEIR_JSON_TEXT, .is_bare = true});
 }

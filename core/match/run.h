@@ -1,22 +1,28 @@
-/* match/run.h: what a match keeps: nothing is cleared between events, all is stamped with their number. */
+/* match/run.h: what a match keeps: nothing is cleared between events, all is stamped with their number
+ * (and cleared when these have all been used, after 2^32 events). */
 #pragma once
 #include "match/set.h"
 
 enum { RUN_STEPS_MAX = 1 << 24 }; /* of the search for values that agree, in one event */
 
 struct run_field {
-    uint64_t event; /* of the last value */
+    uint32_t event; /* of the last value */
     uint32_t values, first_true, first_value;
     bool has_framed; /* a value inside an element of an array */
 };
 
 struct run_cond {
-    uint64_t event; /* that it was last true in */
+    uint32_t event; /* that it was last true in */
     uint32_t next_true;
+    uint32_t first_mark; /* of the elements that make it true, if it is joined */
+};
+
+struct run_mark {
+    uint32_t frame, next;
 };
 
 struct run_but {
-    uint64_t event, value; /* of the last veto */
+    uint32_t event, value; /* of the last veto */
     uint32_t vetoes;
 };
 
@@ -44,15 +50,18 @@ struct run_mask {
 
 struct match_ctx {
     const struct match_set *set;
-    uint64_t event, value, objects;
+    uint64_t objects;
+    uint32_t event, value; /* value: of the event */
+    uint32_t frame;        /* that the value in hand lies in */
     struct run_field *fields;
     struct run_cond *conds;
     struct run_but *buts;
-    uint64_t *rules;
+    uint32_t *rules; /* the event that each matched last */
     struct run_slot *slots;
     uint32_t *active_conds, *active_fields, *hits;
     size_t active_cond_count, active_field_count, hit_count;
     SET_LIST(struct run_value, values);
+    SET_LIST(struct run_mark, marks);
     SET_LIST(struct run_frame, frames);
     SET_LIST(struct run_mask, masks);
     uint32_t arrays;
@@ -67,7 +76,7 @@ const char *scan_value(struct match_ctx *c, weir_str text, uint32_t node);
 
 weir_str scan_text(struct match_ctx *c, weir_str token); /* of a text; until the next call */
 
-/* One value of a field. */
+/* One value of a field, in c->frame. */
 void feed_value(struct match_ctx *c, uint32_t field, int kind, weir_str text);
 void feed_keep(struct match_ctx *c, uint32_t field, struct run_value value);
 

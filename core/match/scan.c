@@ -272,6 +272,7 @@ static void feed(struct walk *w, const char *p, const char *behind, uint32_t fie
                                         : WEIR_JSON_NUMBER;
     if (kind == WEIR_JSON_TEXT)
         text = scan_text(c, token);
+    c->frame = frame;
     feed_value(c, field, kind, text);
     feed_keep(c, field, (struct run_value){.token = token, .frame = frame, .kind = kind});
 }

@@ -3,31 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/hash.h"
-
-/* ---- texts --------------------------------------------------------------------------------------- */
-
-enum { TEXTS_BLOCK_BYTES = 4000 };
-
-weir_str set_keep(struct set_texts *t, weir_str text)
-{
-    if (text.len > t->left) {
-        bool is_large = text.len > TEXTS_BLOCK_BYTES / 4;
-        size_t bytes = is_large ? text.len : TEXTS_BLOCK_BYTES;
-        char *block = arena_take_raw(&t->blocks, bytes);
-        t->bytes += bytes;
-        if (is_large)
-            return (weir_str){memcpy(block, text.ptr, text.len), text.len};
-        t->free = block, t->left = bytes;
-    }
-    char *to = t->free;
-    if (!text.len)
-        return (weir_str){"", 0};
-    memcpy(to, text.ptr, text.len);
-    t->free += text.len, t->left -= text.len;
-    return (weir_str){to, text.len};
-}
-
 /* ---- interning: one number for the same thing ------------------------------------------------- */
 
 /* A table from bytes to numbers, of the time of sealing. */
@@ -60,7 +35,7 @@ static void intern_grow(struct intern *t)
 
 /* The entry, with a copy of the text; the caller fills the number if it is SET_NONE. */
 static struct intern_entry *intern_find(struct intern *t, uint32_t owner, weir_str text,
-                                        struct set_texts *texts)
+                                        struct arena *texts)
 {
     if (!t->entries || 2 * (t->count + 1) > t->mask)
         intern_grow(t);
@@ -73,15 +48,17 @@ static struct intern_entry *intern_find(struct intern *t, uint32_t owner, weir_s
             return &t->entries[at];
     }
     t->count++;
-    t->entries[at] = (struct intern_entry){hash, set_keep(texts, text), owner, SET_NONE};
+    const char *copy = arena_copy(texts, text.ptr, text.len);
+    t->entries[at] = (struct intern_entry){hash, {copy, text.len}, owner, SET_NONE};
     return &t->entries[at];
 }
 
 /* What only lives until the set is sealed. */
 struct set_build {
     struct intern names, conds;
-    struct set_texts sources; /* of conditions */
-    struct arena parsed;      /* the pattern in hand */
+    struct arena sources; /* of conditions */
+    struct arena parsed;  /* the pattern in hand */
+    SET_LIST(uint32_t, subs);
 };
 
 static void free_build(struct match_set *s)
@@ -90,8 +67,9 @@ static void free_build(struct match_set *s)
         return;
     mem_free(s->build->names.entries);
     mem_free(s->build->conds.entries);
-    arena_fini(&s->build->sources.blocks);
+    arena_fini(&s->build->sources);
     arena_fini(&s->build->parsed);
+    mem_free(s->build->subs);
     mem_free(s->build);
     s->build = NULL;
 }
@@ -111,13 +89,13 @@ struct match_set *match_set_new(const struct match_env *env)
 {
     struct match_set *s = MEM_NEW(struct match_set);
     arena_init(&s->arena);
-    arena_init(&s->texts.blocks);
     s->build = MEM_NEW(struct set_build);
     arena_init(&s->build->parsed);
-    arena_init(&s->build->sources.blocks);
+    arena_init(&s->build->sources);
     s->account = mem_text(env && env->account ? env->account : "000000000000");
     s->region = mem_text(env && env->region ? env->region : "us-east-1");
     s->seed = hash_seed();
+    s->always = SET_NONE;
     (void)add_node(s, 0, (weir_str){"", 0});
     return s;
 }
@@ -134,15 +112,13 @@ void match_set_free(struct match_set *s)
     mem_free(s->fields);
     mem_free(s->conds);
     mem_free(s->items);
+    mem_free(s->tests);
     mem_free(s->subs);
-    mem_free(s->sub_conds);
     mem_free(s->groups);
-    mem_free(s->group_subs);
-    mem_free(s->lazy_subs);
     mem_free(s->pairs);
     mem_free(s->account);
     mem_free(s->region);
-    arena_fini(&s->texts.blocks);
+    store_fini(&s->texts);
     arena_fini(&s->arena);
     mem_free(s);
 }
@@ -154,7 +130,7 @@ size_t match_count(const struct match_set *s)
 
 static uint32_t child_of(struct match_set *s, uint32_t node, weir_str name)
 {
-    struct intern_entry *e = intern_find(&s->build->names, node, name, &s->texts);
+    struct intern_entry *e = intern_find(&s->build->names, node, name, &s->arena);
     if (e->number == SET_NONE)
         e->number = add_node(s, node, e->text);
     return e->number;
@@ -174,7 +150,7 @@ static uint32_t field_of(struct match_set *s, weir_str path)
     }
     if (s->nodes[node].field == SET_NONE) {
         SET_PUSH(s, fields) =
-            (struct set_field){.always = SET_NONE, .exists = SET_NONE, .node = node};
+            (struct set_field){.always = SET_NONE, .exists = SET_NONE, .subs = SET_NONE, .node = node};
         s->nodes[node].field = (uint32_t)(s->fields_count - 1);
     }
     return s->nodes[node].field;
@@ -186,16 +162,15 @@ static void fill_cond(struct match_set *s, uint32_t number, const struct pattern
 {
     struct set_cond *c = &s->conds[number];
     c->first_but = s->but_count;
-    c->is_positive = true;
     for (size_t i = 0; i < list->count; i++) {
         const struct pattern_test *t = &list->tests[i];
         if (t->kind == PATTERN_ABSENT)
             c->takes_absent = true;
         if (t->kind != PATTERN_BUT) {
-            values_add(s, c->field, t, (struct set_item){.id = number & SET_ID_MAX});
+            values_add(s, c->field, t, set_ref(SET_COND, number));
             continue;
         }
-        struct set_item veto = {.id = s->but_count++ & SET_ID_MAX, .is_but = true};
+        uint32_t veto = set_ref(SET_BUT, s->but_count++);
         for (size_t k = 0; k < t->but.count; k++)
             values_add(s, c->field, &t->but.items[k], veto);
     }
@@ -203,12 +178,12 @@ static void fill_cond(struct match_set *s, uint32_t number, const struct pattern
     c->is_positive = !c->but_count && !c->takes_absent;
 }
 
-static unsigned weight(const struct pattern_list *list)
+static uint8_t weight(const struct pattern_list *list)
 {
-    unsigned most = 1;
+    uint8_t most = 1;
     for (size_t i = 0; i < list->count; i++) {
         enum pattern_kind kind = list->tests[i].kind;
-        unsigned w = kind == PATTERN_EXISTS                           ? 64
+        uint8_t w = kind == PATTERN_EXISTS                           ? 64
                      : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
                      : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
                                                                       : 3;
@@ -223,8 +198,8 @@ static uint32_t cond_of(struct match_set *s, const struct pattern_list *list)
     struct intern_entry *e = intern_find(&s->build->conds, field, list->source, &s->build->sources);
     if (e->number == SET_NONE) {
         e->number = (uint32_t)s->conds_count;
-        SET_PUSH(s, conds) =
-            (struct set_cond){.field = field, .rule = SET_NONE, .weight = weight(list)};
+        SET_PUSH(s, conds) = (struct set_cond){
+            .field = field, .to = SET_NONE, .tests = SET_NONE, .weight = weight(list)};
         fill_cond(s, e->number, list);
     }
     s->conds[e->number].use_count++;
@@ -241,37 +216,52 @@ static bool same_first_name(weir_str a, weir_str b)
     return ends_a && ends_b;
 }
 
-/* Values of the field are kept with their elements, and tested against the alternatives again. */
+/* The elements that make it true are remembered; of one that is not positive, its field's values. */
 static void join_cond(struct match_set *s, uint32_t number, const struct pattern_list *list)
 {
     struct set_cond *c = &s->conds[number];
-    s->fields[c->field].is_joined = true;
-    if (c->tests)
+    struct set_field *f = &s->fields[c->field];
+    if (c->is_joined)
         return;
-    c->tests = pattern_copy(list->tests, list->count, &s->arena);
-    c->test_count = (uint32_t)list->count;
+    c->is_joined = f->is_joined = true;
+    if (c->is_positive)
+        return;
+    f->is_kept = true;
+    c->tests = (uint32_t)s->tests_count;
+    SET_PUSH(s, tests) =
+        (struct set_tests){pattern_copy(list->tests, list->count, &s->arena), list->count};
 }
 
 static void add_sub(struct match_set *s, uint32_t rule, const struct pattern_sub *from)
 {
-    struct set_sub sub = {.rule = rule,
-                          .first_cond = (uint32_t)s->sub_conds_count,
-                          .cond_count = (uint32_t)from->count,
-                          .next_pair = SET_NONE};
+    struct set_build *b = s->build;
+    SET_PUSH(b, subs) = rule;
+    SET_PUSH(b, subs) = SET_NONE;
+    SET_PUSH(b, subs) = (uint32_t)from->count;
+    size_t first = b->subs_count;
     for (size_t i = 0; i < from->count; i++) {
         uint32_t cond = cond_of(s, from->lists[i]);
-        SET_PUSH(s, sub_conds) = cond;
+        SET_PUSH(b, subs) = cond;
     }
     /* Paths of one first name need not be neighbours: "a-b" sorts between "a" and "a.c". */
     for (size_t i = 0; i < from->count; i++)
         for (size_t k = i + 1; k < from->count; k++) {
             if (!same_first_name(from->lists[i]->path, from->lists[k]->path))
                 continue;
-            join_cond(s, s->sub_conds[sub.first_cond + i], from->lists[i]);
-            join_cond(s, s->sub_conds[sub.first_cond + k], from->lists[k]);
-            sub.is_joined = true;
+            join_cond(s, b->subs[first + i], from->lists[i]);
+            join_cond(s, b->subs[first + k], from->lists[k]);
         }
-    SET_PUSH(s, subs) = sub;
+}
+
+/* Are there numbers left for another pattern? */
+static bool has_room(const struct match_set *s, weir_str text, const struct pattern *p)
+{
+    const size_t most = (size_t)1 << SET_NUMBER_BITS;
+    size_t words = s->build->subs_count, bytes = s->texts.packed.len + s->bytes.len;
+    for (size_t i = 0; i < p->count; i++)
+        words += SET_SUB_WORDS + p->subs[i].count;
+    /* Neither items nor the bytes that are kept are more than a pattern has, and a little. */
+    return words < most && s->items_count + 2 * text.len < most && bytes + 4 * text.len < 2 * most;
 }
 
 weir_status match_add(struct match_set *s, weir_str pattern, struct match_error *e)
@@ -286,16 +276,21 @@ weir_status match_add(struct match_set *s, weir_str pattern, struct match_error 
     weir_status status = pattern_parse(&p, pattern, &s->build->parsed, e);
     if (status != WEIR_OK)
         return status;
+    if (!has_room(s, pattern, &p)) {
+        if (e)
+            *e = (struct match_error){"too many patterns for one set", 0};
+        return WEIR_E_REJECT;
+    }
     for (size_t i = 0; i < p.count; i++)
         add_sub(s, (uint32_t)s->rules_count, &p.subs[i]);
-    SET_PUSH(s, rules) = set_keep(&s->texts, pattern);
+    SET_PUSH(s, rules) = store_put(&s->texts, pattern);
     return WEIR_OK;
 }
 
 /* ---- where a sub is hung ------------------------------------------------------------------------ */
 
-struct place { /* of a sub: its rarest condition, and the field of the next */
-    uint32_t access, field, second, sub;
+struct place { /* of a sub: its rarest condition, the next and its field; number: in the build */
+    uint32_t access, field, second, number;
 };
 
 static int by_place(const void *a, const void *b)
@@ -305,7 +300,7 @@ static int by_place(const void *a, const void *b)
         return x->access < y->access ? -1 : 1;
     if (x->field != y->field)
         return x->field < y->field ? -1 : 1;
-    return (x->sub > y->sub) - (x->sub < y->sub);
+    return (x->number > y->number) - (x->number < y->number);
 }
 
 /* The condition that the fewest subs use; not `other_than`. */
@@ -313,8 +308,8 @@ static uint32_t rarest(const struct match_set *s, const struct set_sub *sub, uin
 {
     uint32_t best = SET_NONE;
     uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < sub->cond_count; i++) {
-        uint32_t c = s->sub_conds[sub->first_cond + i];
+    for (uint32_t i = 0; i < sub->count; i++) {
+        uint32_t c = sub->conds[i];
         uint64_t cost = (uint64_t)s->conds[c].use_count * s->conds[c].weight;
         if (c != other_than && s->conds[c].is_positive && cost < least)
             best = c, least = cost;
@@ -322,21 +317,44 @@ static uint32_t rarest(const struct match_set *s, const struct set_sub *sub, uin
     return best;
 }
 
-/* Without a condition that must be met: a field that must be there, or none. */
-static uint32_t needed_field(const struct match_set *s, const struct set_sub *sub)
+static struct place place_of(const struct match_set *s, uint32_t number)
 {
-    for (uint32_t i = 0; i < sub->cond_count; i++) {
-        const struct set_cond *c = &s->conds[s->sub_conds[sub->first_cond + i]];
-        if (!c->takes_absent)
-            return c->field;
-    }
-    return SET_NONE;
+    const struct set_sub *sub = (void *)(s->build->subs + number);
+    uint32_t access = rarest(s, sub, SET_NONE), field = SET_NONE;
+    uint32_t second = access == SET_NONE ? SET_NONE : rarest(s, sub, access);
+    if (second != SET_NONE)
+        field = s->conds[second].field;
+    return (struct place){access, field, second, number};
 }
 
-static void grow_pairs(struct match_set *s, size_t count)
+/* The sub where it is read from; its number there. */
+static uint32_t keep_sub(struct match_set *s, uint32_t number, uint32_t next)
 {
-    size_t size = 64;
-    while (size < 2 * count)
+    const struct set_sub *sub = (void *)(s->build->subs + number);
+    uint32_t at = (uint32_t)s->subs_count;
+    for (uint32_t i = 0; i < SET_SUB_WORDS + sub->count; i++)
+        SET_PUSH(s, subs) = s->build->subs[number + i];
+    set_sub_at(s, at)->next = next;
+    return at;
+}
+
+/* Without a condition that must be met: with a field that must be there, or always. */
+static void hang_lazy(struct match_set *s, uint32_t number)
+{
+    const struct set_sub *sub = (void *)(s->build->subs + number);
+    uint32_t *head = &s->always;
+    for (uint32_t i = 0; i < sub->count; i++)
+        if (!s->conds[sub->conds[i]].takes_absent) {
+            head = &s->fields[s->conds[sub->conds[i]].field].subs;
+            break;
+        }
+    *head = keep_sub(s, number, *head);
+}
+
+static void size_pairs(struct match_set *s, size_t count)
+{
+    size_t size = 4;
+    while (2 * size < 3 * count)
         size *= 2;
     s->pairs = mem_new(size * sizeof *s->pairs);
     s->pair_mask = size - 1;
@@ -346,102 +364,90 @@ static void grow_pairs(struct match_set *s, size_t count)
 
 static void add_pair(struct match_set *s, const struct place *at)
 {
-    uint64_t key = set_pair_key(at->access, at->second);
-    size_t i = set_mix(key) & s->pair_mask;
-    while (s->pairs[i].sub != SET_NONE && s->pairs[i].key != key)
+    size_t i = set_pair_hash(at->access, at->second) & s->pair_mask;
+    while (s->pairs[i].sub != SET_NONE &&
+           (s->pairs[i].access != at->access || s->pairs[i].second != at->second))
         i = (i + 1) & s->pair_mask;
-    s->subs[at->sub].next_pair = s->pairs[i].sub;
-    s->pairs[i] = (struct set_pair){key, at->sub};
+    uint32_t sub = keep_sub(s, at->number, s->pairs[i].sub);
+    s->pairs[i] = (struct set_pair){at->access, at->second, sub};
 }
 
 enum { PAIR_GROUP_MIN = 8 };
 
-/* A condition that one pattern is all about needs no groups. */
-static bool seal_alone(struct match_set *s, const struct place *at)
+static size_t group_end(const struct place *places, size_t count, size_t at)
 {
-    struct set_cond *c = &s->conds[at->access];
-    const struct set_sub *sub = &s->subs[at->sub];
-    if (c->use_count != 1 || sub->cond_count != 1)
-        return false;
-    c->rule = sub->rule;
-    return true;
+    size_t end = at;
+    while (end < count && places[end].access == places[at].access &&
+           places[end].field == places[at].field)
+        end++;
+    return end;
 }
 
-static size_t paired_count(const struct place *places, size_t count)
+static bool is_paired(const struct place *places, size_t at, size_t end)
 {
-    size_t all = 0;
-    for (size_t i = 0, end; i < count; i = end) {
-        for (end = i; end < count && places[end].access == places[i].access &&
-                      places[end].field == places[i].field;)
-            end++;
-        if (places[i].field != SET_NONE && end - i > PAIR_GROUP_MIN)
-            all += end - i;
-    }
-    return all;
+    return places[at].field != SET_NONE && end - at > PAIR_GROUP_MIN;
 }
 
-static void seal_groups(struct match_set *s, const struct place *places, size_t count)
+static void hang_group(struct match_set *s, const struct place *places, size_t at, size_t end)
 {
-    grow_pairs(s, paired_count(places, count));
-    for (size_t i = 0, end; i < count; i = end) {
-        for (end = i; end < count && places[end].access == places[i].access &&
-                      places[end].field == places[i].field;)
-            end++;
-        struct set_cond *c = &s->conds[places[i].access];
-        if (seal_alone(s, &places[i]))
-            continue;
-        if (!c->group_count++)
-            c->first_group = (uint32_t)s->groups_count;
-        struct set_group g = {places[i].field, (uint32_t)s->group_subs_count, (uint32_t)(end - i),
-                              places[i].field != SET_NONE && end - i > PAIR_GROUP_MIN};
-        for (size_t k = i; k < end; k++) {
-            SET_PUSH(s, group_subs) = places[k].sub;
-            if (g.is_paired)
-                add_pair(s, &places[k]);
-        }
-        SET_PUSH(s, groups) = g;
+    struct set_cond *c = &s->conds[places[at].access];
+    const struct set_sub *sub = (void *)(s->build->subs + places[at].number);
+    uint32_t first = SET_NONE;
+    if (c->use_count == 1 && sub->count == 1) {
+        c->to = (uint32_t)SET_TO_RULE << SET_NUMBER_BITS | sub->rule;
+        return;
     }
+    bool is_pair = is_paired(places, at, end);
+    for (size_t i = end; i-- > at;) {
+        if (is_pair)
+            add_pair(s, &places[i]);
+        else
+            first = keep_sub(s, places[i].number, first);
+    }
+    if (end - at == 1 && c->to == SET_NONE) {
+        c->to = (uint32_t)SET_TO_SUB << SET_NUMBER_BITS | first;
+        return;
+    }
+    if (c->to != SET_NONE && c->to >> SET_NUMBER_BITS == SET_TO_SUB) {
+        SET_PUSH(s, groups) = (struct set_group){SET_NONE, set_ref_number(c->to), SET_NONE};
+        c->to = (uint32_t)SET_TO_GROUP << SET_NUMBER_BITS | (uint32_t)(s->groups_count - 1);
+    }
+    uint32_t next = c->to == SET_NONE ? SET_NONE : set_ref_number(c->to);
+    SET_PUSH(s, groups) =
+        (struct set_group){next, first, is_pair ? places[at].field : SET_NONE};
+    c->to = (uint32_t)SET_TO_GROUP << SET_NUMBER_BITS | (uint32_t)(s->groups_count - 1);
 }
 
-/* Subs without a positive condition: `access` is the field they need, or SET_NONE. */
-static void seal_lazy(struct match_set *s, const struct place *places, size_t count)
+static size_t next_sub(const struct set_build *b, size_t at)
 {
-    s->always_first = (uint32_t)count;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t at = (uint32_t)s->lazy_subs_count;
-        SET_PUSH(s, lazy_subs) = places[i].sub;
-        if (places[i].access == SET_NONE) {
-            s->always_first = s->always_count++ ? s->always_first : at;
-            continue;
-        }
-        struct set_field *f = &s->fields[places[i].access];
-        if (!f->sub_count++)
-            f->first_sub = at;
-    }
+    return at + SET_SUB_WORDS + b->subs[at + 2];
 }
 
 static void hang_subs(struct match_set *s)
 {
-    struct place *placed = mem_new((s->subs_count + 1) * sizeof *placed);
-    struct place *lazy = mem_new((s->subs_count + 1) * sizeof *lazy);
-    size_t placed_count = 0, lazy_count = 0;
-    for (uint32_t i = 0; i < s->subs_count; i++) {
-        const struct set_sub *sub = &s->subs[i];
-        uint32_t access = rarest(s, sub, SET_NONE);
-        if (access == SET_NONE) {
-            lazy[lazy_count++] = (struct place){needed_field(s, sub), 0, 0, i};
-            continue;
-        }
-        uint32_t second = rarest(s, sub, access);
-        uint32_t field = second == SET_NONE ? SET_NONE : s->conds[second].field;
-        placed[placed_count++] = (struct place){access, field, second, i};
+    const struct set_build *b = s->build;
+    size_t count = 0, placed = 0, pairs = 0;
+    for (size_t at = 0; at < b->subs_count; at = next_sub(b, at))
+        count++;
+    struct place *places = mem_new(count * sizeof *places);
+    for (size_t at = 0; at < b->subs_count; at = next_sub(b, at)) {
+        places[placed] = place_of(s, (uint32_t)at);
+        if (places[placed].access == SET_NONE)
+            hang_lazy(s, (uint32_t)at);
+        else
+            placed++;
     }
-    qsort(placed, placed_count, sizeof *placed, by_place);
-    qsort(lazy, lazy_count, sizeof *lazy, by_place);
-    seal_groups(s, placed, placed_count);
-    seal_lazy(s, lazy, lazy_count);
-    mem_free(placed);
-    mem_free(lazy);
+    qsort(places, placed, sizeof *places, by_place);
+    for (size_t i = 0, end; i < placed; i = end) {
+        end = group_end(places, placed, i);
+        pairs += is_paired(places, i, end) ? end - i : 0;
+    }
+    size_pairs(s, pairs);
+    for (size_t i = 0, end; i < placed; i = end) {
+        end = group_end(places, placed, i);
+        hang_group(s, places, i, end);
+    }
+    mem_free(places);
 }
 
 /* ---- the tree of names --------------------------------------------------------------------------- */
@@ -489,31 +495,29 @@ void match_seal(struct match_set *s)
         return;
     for (int i = 0; i < ENVELOPE_MEMBERS; i++)
         s->members[i] =
-            intern_find(&s->build->names, 0, weir_text(envelope_names[i]), &s->texts)->number;
+            intern_find(&s->build->names, 0, weir_text(envelope_names[i]), &s->arena)->number;
+    hang_subs(s);
     free_build(s);
     values_seal(s);
     seal_nodes(s);
-    hang_subs(s);
+    store_trim(&s->texts);
     SET_TRIM(s, rules);
     SET_TRIM(s, nodes);
     SET_TRIM(s, fields);
     SET_TRIM(s, conds);
     SET_TRIM(s, items);
+    SET_TRIM(s, tests);
     SET_TRIM(s, subs);
-    SET_TRIM(s, sub_conds);
     SET_TRIM(s, groups);
-    SET_TRIM(s, group_subs);
-    SET_TRIM(s, lazy_subs);
 }
 
 size_t match_memory(const struct match_set *s)
 {
-    return sizeof *s + s->arena.used_bytes + s->texts.bytes + values_memory(s) +
+    return sizeof *s + s->arena.used_bytes + store_bytes(&s->texts) + values_memory(s) +
            s->rules_cap * sizeof *s->rules + s->nodes_cap * sizeof *s->nodes +
            s->children_count * sizeof *s->children + s->fields_cap * sizeof *s->fields +
            s->conds_cap * sizeof *s->conds + s->items_cap * sizeof *s->items +
-           s->subs_cap * sizeof *s->subs + s->sub_conds_cap * sizeof *s->sub_conds +
-           s->groups_cap * sizeof *s->groups + s->group_subs_cap * sizeof *s->group_subs +
-           s->lazy_subs_cap * sizeof *s->lazy_subs +
+           s->tests_cap * sizeof *s->tests + s->subs_cap * sizeof *s->subs +
+           s->groups_cap * sizeof *s->groups +
            (s->pairs ? (s->pair_mask + 1) * sizeof *s->pairs : 0);
 }

@@ -1,46 +1,86 @@
 /* match/set.h: the compiled form of a set: a tree of names, conditions, and what is hung on them. */
 #pragma once
+#include "base/hash.h"
 #include "match/envelope.h"
 #include "match/pattern.h"
+#include "match/store.h"
 
-#define SET_NONE   UINT32_MAX /* no number */
-#define SET_ID_MAX (UINT32_MAX >> 1)
+#define SET_NONE UINT32_MAX /* no number, no reference */
 
-/* How a text is looked up in the one table of a set. */
+/* How a value is looked up in the one table of a set. */
 enum set_tag {
     SET_TEXT,
-    SET_TOKEN, /* literals, and numbers that only count as text */
-    SET_FOLD,  /* in lower case */
+    SET_TOKEN,  /* literals, and numbers that only count as text */
+    SET_NUMBER, /* by its key */
+    SET_FOLD,   /* in lower case */
     SET_PREFIX,
     SET_SUFFIX,
     SET_FOLD_PREFIX,
     SET_FOLD_SUFFIX,
     SET_GRAM, /* a few bytes anywhere */
+    SET_NET,  /* the first bits of an address; its "length" is set_net_length */
     SET_TAGS,
-    SET_GRAM_MAX = 4,
+    SET_PARTS = SET_PREFIX, /* from here on: parts of the value */
+    SET_GRAM_MAX = 8,
 };
 
-/* What is true once an entry is met: a condition, or the veto of an anything-but. */
-struct set_item {
-    const struct pattern_test *verify; /* NULL: to be met is enough */
-    uint32_t id : 31, is_but : 1;
-    uint32_t next;
+/* A reference says what kind its number is of. */
+enum set_kind {
+    SET_COND,  /* a condition is true */
+    SET_BUT,   /* an anything-but is vetoed */
+    SET_RULE,  /* a rule matches */
+    SET_CHAIN, /* the first of several items */
+    SET_NUMBER_BITS = 30,
 };
+
+static inline uint32_t set_ref(enum set_kind kind, uint32_t number)
+{
+    return (uint32_t)kind << SET_NUMBER_BITS | number;
+}
+static inline enum set_kind set_ref_kind(uint32_t ref)
+{
+    return (enum set_kind)(ref >> SET_NUMBER_BITS);
+}
+static inline uint32_t set_ref_number(uint32_t ref)
+{
+    return ref & (((uint32_t)1 << SET_NUMBER_BITS) - 1);
+}
+
+/* One of several references, or one that holds only if a test does. */
+struct set_item {
+    uint32_t ref; /* no SET_CHAIN */
+    uint32_t verify;
+    uint32_t next; /* an item, or SET_NONE */
+};
+
+/* What is verified: nothing, a test in `tests`, or the pieces of a wildcard in `bytes`. */
+#define SET_IS_TEST ((uint32_t)1 << 31)
+
+/* Up to 15 bytes and, in the last byte of `high`, their count; or SET_FAR there, more of the hash below,
+ * and in `low` place and length in `bytes`. */
+struct set_key {
+    uint64_t low, high;
+};
+enum { SET_NEAR_MAX = 15, SET_FAR = 0xFF };
 
 struct set_entry {
-    const char *ptr;
-    uint32_t hash, len, owner, items; /* owner: field and tag; items SET_NONE: free */
+    struct set_key key;
+    uint32_t owner, ref; /* owner: field and tag; ref SET_NONE: free */
+};
+
+struct set_point { /* the words of a number's decimal_key that are not 0 */
+    uint64_t w[2];
 };
 
 struct set_range {
-    struct decimal_key low, high;
-    bool is_low_open, is_high_open, is_but;
-    uint32_t id;
+    struct set_point low, high;
+    bool is_low_open, is_high_open;
+    uint32_t ref;
 };
 
-/* Positions 2i+1 are the points, 2i the gaps before them; a tree over the positions holds items. */
+/* Positions 2i+1 are the points, 2i the gaps before them; a tree over the positions holds references. */
 struct set_ranges {
-    struct decimal_key *points;
+    struct set_point *points;
     uint32_t *heads; /* of the tree's nodes; the leaves begin at `leaves` */
     uint32_t count, leaves;
     struct set_range *waiting; /* until seal */
@@ -49,18 +89,24 @@ struct set_ranges {
 
 struct set_lengths {
     uint32_t *items; /* ascending */
-    size_t count, cap;
+    uint32_t count, cap;
+};
+
+/* Of a field with more than whole values. */
+struct set_parts {
+    struct set_lengths lengths[SET_TAGS - SET_PARTS];
+    struct set_ranges ranges;
 };
 
 struct set_field {
-    struct set_ranges numbers, addresses;
-    struct set_lengths lengths[SET_TAGS];
-    uint32_t always;               /* items to be tried with each value */
-    uint32_t exists;               /* items that hold for any value */
-    uint32_t first_sub, sub_count; /* in lazy_subs: subs to be tried if there is a value */
+    uint32_t always; /* references to be tried with each value */
+    uint32_t exists; /* references that hold for any value */
+    uint32_t subs;   /* the first of those to be tried if there is a value, or SET_NONE */
     uint32_t node;
+    struct set_parts *parts; /* NULL: none */
     bool is_joined; /* a sub joins it with another field under the same first name */
-    bool has_texts, has_tokens, has_folds;
+    bool is_kept;   /* and needs the values that a condition does not name */
+    bool has_texts, has_tokens, has_numbers, has_folds;
 };
 
 struct set_node { /* one name of the tree; 0 is the event */
@@ -77,67 +123,70 @@ struct set_child {
     uint32_t node; /* SET_NONE: free */
 };
 
-struct set_cond {                     /* one field with all its alternatives */
-    const struct pattern_test *tests; /* its alternatives, if a sub joins it with another field */
-    uint32_t test_count, weight;
+/* Where a condition leads to: nowhere (SET_NONE), or a number of this kind. */
+enum set_way { SET_TO_SUB, SET_TO_GROUP, SET_TO_RULE };
+
+struct set_cond { /* one field with all its alternatives */
     uint32_t field, first_but, but_count, use_count;
-    uint32_t first_group, group_count;
-    uint32_t rule;    /* that it decides alone, with nothing else hung on it; or SET_NONE */
+    uint32_t to;    /* set_way and number, as in a reference */
+    uint32_t tests; /* its alternatives in `tests`, if it is joined and not positive */
+    uint8_t weight;
     bool is_positive; /* true only if an item of it was met */
+    bool is_joined;   /* a sub joins it with another field under the same first name */
     bool takes_absent;
 };
 
+/* In `subs`, which its number is a place in. */
 struct set_sub {
-    uint32_t rule, first_cond, cond_count; /* in sub_conds, in the order of paths */
-    uint32_t next_pair;
-    bool is_joined; /* two of its fields may lie in one array */
+    uint32_t rule, next, count; /* next: in the same group, or SET_NONE */
+    uint32_t conds[];           /* in the order of paths */
 };
+enum { SET_SUB_WORDS = 3 };
 
 /* The subs of one access condition that have their next best condition on the same field. */
 struct set_group {
-    uint32_t field, first, count; /* in group_subs; field SET_NONE: no other condition */
-    bool is_paired;               /* found by the table of pairs */
+    uint32_t next; /* of the same condition, or SET_NONE */
+    uint32_t first;
+    uint32_t field; /* SET_NONE: not found by the table of pairs but tried one by one */
 };
 
 struct set_pair {
-    uint64_t key;
-    uint32_t sub;
+    uint32_t access, second, sub; /* sub SET_NONE: free */
+};
+
+struct set_tests {
+    const struct pattern_test *items;
+    size_t count;
 };
 
 #define SET_LIST(T, name) \
     T *name; \
     size_t name##_count, name##_cap
 
-/* Texts, end to end. */
-struct set_texts {
-    char *free;
-    size_t left, bytes; /* of the block in hand; of all blocks */
-    struct arena blocks;
-};
-
 struct match_set {
-    struct arena arena; /* alternatives that are tested one by one */
-    struct set_texts texts;
+    struct arena arena;      /* names, and alternatives that are tested one by one */
+    struct buf bytes;        /* long texts of entries, and wildcards */
+    struct store texts;      /* of the patterns */
     struct set_build *build; /* NULL: sealed */
     char *account, *region;
     uint64_t seed;
-    SET_LIST(weir_str, rules); /* as they were added */
+    SET_LIST(uint32_t, rules); /* their texts, as they were added */
     SET_LIST(struct set_node, nodes);
     SET_LIST(struct set_child, children);
     SET_LIST(struct set_field, fields);
     SET_LIST(struct set_cond, conds);
     SET_LIST(struct set_item, items);
-    SET_LIST(struct set_sub, subs);
-    SET_LIST(uint32_t, sub_conds);
+    SET_LIST(struct set_tests, tests);
+    SET_LIST(uint32_t, subs); /* struct set_sub, one behind the other */
     SET_LIST(struct set_group, groups);
-    SET_LIST(uint32_t, group_subs);
-    SET_LIST(uint32_t, lazy_subs); /* by field, then those that may match without any value */
     struct set_entry *entries;
     struct set_pair *pairs;
-    size_t entry_count, entry_size, pair_mask; /* mask: of the table, a power of two less one */
+    uint64_t *grams; /* a bit for each hash of a SET_GRAM, to tell at once that there is none */
+    size_t entry_count, entry_size, pair_count, pair_mask; /* mask: of a power of two less one */
+    size_t gram_count, gram_mask;
     uint32_t but_count, slot_count;
-    uint32_t always_first, always_count; /* in lazy_subs */
-    uint32_t members[ENVELOPE_MEMBERS];  /* nodes, or SET_NONE */
+    uint32_t always;                    /* the first sub that may match without any value */
+    uint32_t members[ENVELOPE_MEMBERS]; /* nodes, or SET_NONE */
 };
 
 /* No more comes. */
@@ -174,29 +223,132 @@ static inline uint64_t set_name_hash(const char *p, size_t n)
     return set_mix(a ^ (b << 21 | b >> 43) ^ n << 56);
 }
 
-static inline uint64_t set_pair_key(uint32_t first, uint32_t second)
+static inline uint64_t set_pair_hash(uint32_t access, uint32_t second)
 {
-    return (uint64_t)first << 32 | second;
+    return set_mix((uint64_t)access << 32 | second);
 }
 
-uint32_t set_hash(const struct match_set *s, uint32_t owner, const char *p, size_t n);
-static inline size_t set_entry_at(const struct match_set *s, uint32_t hash)
+static inline struct set_sub *set_sub_at(const struct match_set *s, uint32_t at)
 {
-    return (size_t)((uint64_t)hash * s->entry_size >> 32);
+    return (struct set_sub *)(void *)(s->subs + at);
+}
+
+/* ---- the table of values -------------------------------------------------------------------------- */
+
+static inline uint64_t set_wide_mix(uint64_t a, uint64_t b)
+{
+    __extension__ typedef unsigned __int128 wide;
+    wide product = (wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint64_t set_load(const char *p, size_t n) /* n: 1 to 8 bytes */
+{
+    uint64_t v = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (n == 8) {
+        memcpy(&v, p, 8);
+    } else if (n >= 4) {
+        uint32_t low, high;
+        memcpy(&low, p, 4);
+        memcpy(&high, p + n - 4, 4);
+        v = low | (uint64_t)high << 8 * (n - 4);
+    } else {
+        uint64_t middle = (unsigned char)p[n / 2], last = (unsigned char)p[n - 1];
+        v = (unsigned char)p[0] | middle << 8 * (n / 2) | last << 8 * (n - 1);
+    }
+#else
+    for (size_t i = 0; i < n; i++)
+        v |= (uint64_t)(unsigned char)p[i] << 8 * i;
+#endif
+    return v;
+}
+
+static inline struct set_key set_key_of(const struct match_set *s, const char *p, size_t n)
+{
+    struct set_key key = {0, (uint64_t)n << 56};
+    if (n > SET_NEAR_MAX)
+        key.high = hash_bytes(p, n, s->seed) >> 8 | (uint64_t)SET_FAR << 56;
+    else if (n > 8)
+        key.low = set_load(p, 8), key.high |= set_load(p + 8, n - 8);
+    else if (n)
+        key.low = set_load(p, n);
+    return key;
+}
+
+static inline bool set_key_is_far(const struct set_key *key)
+{
+    return key->high >> 56 == SET_FAR;
+}
+
+static inline struct set_key set_number_key(const struct decimal_key *number)
+{
+    const uint64_t least = ((uint64_t)1 << 63) - ((uint64_t)1 << 42); /* see decimal.c */
+    return (struct set_key){number->w[1], number->w[0] - least};
+}
+
+/* The first `bits` of an address as bytes, and how many they are. */
+enum { SET_NET_BYTES = 18 };
+static inline size_t set_net_bytes(const struct decimal_key *address, uint32_t bits,
+                                   char out[SET_NET_BYTES])
+{
+    uint64_t words[2] = {address->w[1], address->w[2]};
+    bool is_short = address->w[0] == 4;
+    uint32_t top = is_short ? bits + 96 : bits;
+    words[0] &= top >= 64 ? UINT64_MAX : ~(UINT64_MAX >> top);
+    words[1] &= top <= 64 ? 0 : ~(top >= 128 ? 0 : UINT64_MAX >> (top - 64));
+    out[0] = (char)address->w[0], out[1] = (char)bits;
+    memcpy(out + 2, &words[is_short], 8);
+    memcpy(out + 10, &words[1], 8);
+    return is_short ? 10 : SET_NET_BYTES;
+}
+static inline uint32_t set_net_length(const struct decimal_key *address, uint32_t bits)
+{
+    return (address->w[0] == 4 ? 0 : 256) + bits;
+}
+
+static inline uint64_t set_hash(const struct match_set *s, uint32_t owner, struct set_key key)
+{
+    uint64_t low = set_key_is_far(&key) ? 0 : key.low;
+    return set_wide_mix(low ^ s->seed, key.high ^ (owner + 1) * 0x9E3779B97F4A7C15u);
+}
+
+static inline size_t set_entry_at(const struct match_set *s, uint64_t hash)
+{
+    return (size_t)((hash >> 32) * s->entry_size >> 32);
 }
 static inline size_t set_entry_after(const struct match_set *s, size_t at)
 {
     return at + 1 == s->entry_size ? 0 : at + 1;
 }
-weir_str set_keep(struct set_texts *t, weir_str text);
+/* `text`: of a key that is far. */
+static inline bool set_entry_is(const struct match_set *s, const struct set_entry *e,
+                                uint32_t owner, struct set_key key, weir_str text)
+{
+    if (e->owner != owner || e->key.high != key.high)
+        return false;
+    if (!set_key_is_far(&key))
+        return e->key.low == key.low;
+    return e->key.low >> 32 == text.len &&
+           memcmp(s->bytes.ptr + (uint32_t)e->key.low, text.ptr, text.len) == 0;
+}
+
+static inline bool set_has_gram(const struct match_set *s, uint64_t hash)
+{
+    return s->grams[(hash & s->gram_mask) / 64] >> (hash & 63) & 1;
+}
+
 static inline uint32_t set_owner(uint32_t field, enum set_tag tag)
 {
     return field * SET_TAGS + (uint32_t)tag;
 }
+static inline const struct set_lengths *set_lengths_of(const struct set_field *f, enum set_tag tag)
+{
+    return &f->parts->lengths[tag - SET_PARTS];
+}
 
-/* Adds to the structures of a field what tells that `t` holds; id is a condition or a veto. */
-void values_add(struct match_set *s, uint32_t field, const struct pattern_test *t,
-                struct set_item item);
+/* Adds to the structures of a field what tells that `t` holds. */
+void values_add(struct match_set *s, uint32_t field, const struct pattern_test *t, uint32_t ref);
 void values_seal(struct match_set *s);
 void values_free(struct match_set *s);
 size_t values_memory(const struct match_set *s);

@@ -1,15 +1,14 @@
 /* match/values.c: for each field the structures that find the alternatives that a value satisfies.
  *
- * All texts are looked up in one table. What is no equality is found by a part of the text that any
- * value must have, and then verified. */
+ * All texts and numbers are looked up in one table, three entries to two cache lines. What is no
+ * equality is found by a part of the text that any value must have, and then verified. */
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "match/set.h"
 
-uint32_t set_hash(const struct match_set *s, uint32_t owner, const char *p, size_t n)
+static uint64_t entry_hash(const struct match_set *s, const struct set_entry *e)
 {
-    return (uint32_t)(hash_bytes(p, n, s->seed ^ owner * 0x9E3779B97F4A7C15u) >> 32);
+    return set_hash(s, e->owner, e->key);
 }
 
 static void size_entries(struct match_set *s, size_t size)
@@ -18,44 +17,99 @@ static void size_entries(struct match_set *s, size_t size)
     struct set_entry *old = s->entries, *all = mem_new(size * sizeof *all);
     s->entries = all, s->entry_size = size;
     for (size_t i = 0; i < size; i++)
-        all[i].items = SET_NONE;
+        all[i].ref = SET_NONE;
     for (size_t i = 0; i < old_size; i++) {
-        if (old[i].items == SET_NONE)
+        if (old[i].ref == SET_NONE)
             continue;
-        size_t at = set_entry_at(s, old[i].hash);
-        while (all[at].items != SET_NONE)
+        size_t at = set_entry_at(s, entry_hash(s, &old[i]));
+        while (all[at].ref != SET_NONE)
             at = set_entry_after(s, at);
         all[at] = old[i];
     }
     mem_free(old);
 }
 
-static struct set_entry *entry_at(struct match_set *s, uint32_t owner, weir_str text)
+/* The entry, or the free place for it. */
+static struct set_entry *find_entry(const struct match_set *s, uint32_t owner, struct set_key key,
+                                    weir_str text)
 {
-    if (3 * (s->entry_count + 1) > 2 * s->entry_size)
-        size_entries(s, s->entry_size ? 2 * s->entry_size : 64);
-    uint32_t hash = set_hash(s, owner, text.ptr, text.len);
-    size_t at = set_entry_at(s, hash);
-    for (; s->entries[at].items != SET_NONE; at = set_entry_after(s, at)) {
-        struct set_entry *e = &s->entries[at];
-        if (e->hash == hash && e->owner == owner && e->len == text.len &&
-            memcmp(e->ptr, text.ptr, text.len) == 0)
-            return e;
-    }
-    s->entries[at].hash = hash, s->entries[at].owner = owner;
-    s->entries[at].ptr = text.ptr, s->entries[at].len = (uint32_t)text.len;
+    size_t at = set_entry_at(s, set_hash(s, owner, key));
+    while (s->entries[at].ref != SET_NONE && !set_entry_is(s, &s->entries[at], owner, key, text))
+        at = set_entry_after(s, at);
     return &s->entries[at];
 }
 
-static uint32_t push_item(struct match_set *s, struct set_item item, uint32_t next)
+/* One more reference behind `head`; the answer is the new head. */
+static uint32_t add_ref(struct match_set *s, uint32_t head, uint32_t ref, uint32_t verify)
 {
-    item.next = next;
-    SET_PUSH(s, items) = item;
-    return (uint32_t)(s->items_count - 1);
+    if (head == SET_NONE && verify == SET_NONE)
+        return ref;
+    if (head != SET_NONE && set_ref_kind(head) != SET_CHAIN) {
+        SET_PUSH(s, items) = (struct set_item){head, SET_NONE, SET_NONE};
+        head = set_ref(SET_CHAIN, (uint32_t)(s->items_count - 1));
+    }
+    uint32_t next = head == SET_NONE ? SET_NONE : set_ref_number(head);
+    SET_PUSH(s, items) = (struct set_item){ref, verify, next};
+    return set_ref(SET_CHAIN, (uint32_t)(s->items_count - 1));
 }
 
-static void add_length(struct set_lengths *l, size_t length)
+static uint32_t keep_bytes(struct match_set *s, const void *bytes, size_t n)
 {
+    size_t at = s->bytes.len;
+    buf_add(&s->bytes, bytes, n);
+    return (uint32_t)at;
+}
+
+static void mark_gram(struct match_set *s, uint64_t hash)
+{
+    s->grams[(hash & s->gram_mask) / 64] |= (uint64_t)1 << (hash & 63);
+}
+
+enum { GRAM_BITS = 16 }; /* for each entry, at least */
+
+static void note_gram(struct match_set *s, uint64_t hash)
+{
+    if (++s->gram_count * GRAM_BITS > s->gram_mask) {
+        mem_free(s->grams);
+        s->gram_mask = 2 * s->gram_count * GRAM_BITS < 512 ? 511 : 2 * s->gram_mask + 1;
+        s->grams = mem_new((s->gram_mask + 1) / 8);
+        for (size_t i = 0; i < s->entry_size; i++)
+            if (s->entries[i].ref != SET_NONE && s->entries[i].owner % SET_TAGS == SET_GRAM)
+                mark_gram(s, entry_hash(s, &s->entries[i]));
+    }
+    mark_gram(s, hash);
+}
+
+/* `text`: of a key that is far. */
+static void add_entry(struct match_set *s, uint32_t owner, struct set_key key, weir_str text,
+                      uint32_t ref, uint32_t verify)
+{
+    if (3 * (s->entry_count + 1) > 2 * s->entry_size)
+        size_entries(s, s->entry_size ? s->entry_size + s->entry_size / 2 : 16);
+    struct set_entry *e = find_entry(s, owner, key, text);
+    if (e->ref == SET_NONE) {
+        s->entry_count++;
+        *e = (struct set_entry){key, owner, SET_NONE};
+        if (set_key_is_far(&key))
+            e->key.low = (uint64_t)text.len << 32 | keep_bytes(s, text.ptr, text.len);
+    }
+    bool is_gram = e->ref == SET_NONE && owner % SET_TAGS == SET_GRAM;
+    e->ref = add_ref(s, e->ref, ref, verify);
+    if (is_gram)
+        note_gram(s, set_hash(s, owner, key));
+}
+
+static struct set_parts *parts_of(struct match_set *s, uint32_t field)
+{
+    struct set_field *f = &s->fields[field];
+    if (!f->parts)
+        f->parts = MEM_NEW(struct set_parts);
+    return f->parts;
+}
+
+static void add_length(struct match_set *s, uint32_t field, enum set_tag tag, size_t length)
+{
+    struct set_lengths *l = &parts_of(s, field)->lengths[tag - SET_PARTS];
     size_t at = 0;
     while (at < l->count && l->items[at] < length)
         at++;
@@ -67,155 +121,205 @@ static void add_length(struct set_lengths *l, size_t length)
 }
 
 static void add_text(struct match_set *s, uint32_t field, enum set_tag tag, weir_str text,
-                     struct set_item item)
+                     uint32_t ref, uint32_t verify)
 {
-    struct set_entry *e = entry_at(s, set_owner(field, tag), text);
-    if (e->items == SET_NONE) {
-        s->entry_count++;
-        e->ptr = set_keep(&s->texts, text).ptr;
-    }
-    e->items = push_item(s, item, e->items);
-    if (tag >= SET_PREFIX)
-        add_length(&s->fields[field].lengths[tag], text.len);
+    add_entry(s, set_owner(field, tag), set_key_of(s, text.ptr, text.len), text, ref, verify);
+    if (tag >= SET_PARTS)
+        add_length(s, field, tag, text.len);
 }
 
 static void add_always(struct match_set *s, uint32_t field, const struct pattern_test *t,
-                       struct set_item item)
+                       uint32_t ref)
 {
-    item.verify = pattern_copy(t, 1, &s->arena);
-    s->fields[field].always = push_item(s, item, s->fields[field].always);
+    struct set_field *f = &s->fields[field];
+    SET_PUSH(s, tests) = (struct set_tests){pattern_copy(t, 1, &s->arena), 1};
+    f->always = add_ref(s, f->always, ref, SET_IS_TEST | (uint32_t)(s->tests_count - 1));
 }
 
 static void add_lower(struct match_set *s, uint32_t field, enum set_tag tag, weir_str text,
-                      struct set_item item)
+                      uint32_t ref)
 {
     char *copy = mem_copy(text.ptr, text.len);
     for (size_t i = 0; i < text.len; i++)
         if (copy[i] >= 'A' && copy[i] <= 'Z')
             copy[i] = (char)(copy[i] + 32);
-    add_text(s, field, tag, (weir_str){copy, text.len}, item);
+    add_text(s, field, tag, (weir_str){copy, text.len}, ref, SET_NONE);
     mem_free(copy);
 }
 
 static void add_fold(struct match_set *s, uint32_t field, const struct pattern_test *t,
-                     struct set_item item)
+                     uint32_t ref)
 {
     enum set_tag tag = t->kind == PATTERN_FOLD          ? SET_FOLD
                        : t->kind == PATTERN_FOLD_PREFIX ? SET_FOLD_PREFIX
                                                         : SET_FOLD_SUFFIX;
     if (!fold_is_ascii(t->text)) {
-        add_always(s, field, t, item);
+        add_always(s, field, t, ref);
         return;
     }
     s->fields[field].has_folds = true;
-    add_lower(s, field, tag, t->text, item);
+    add_lower(s, field, tag, t->text, ref);
 }
+
+/* ---- wildcards ----------------------------------------------------------------------------------- */
 
 static size_t chain_length(const struct match_set *s, uint32_t head)
 {
+    if (head == SET_NONE || set_ref_kind(head) != SET_CHAIN)
+        return head != SET_NONE;
     size_t n = 0;
-    for (; head != SET_NONE; head = s->items[head].next)
+    for (uint32_t i = set_ref_number(head); i != SET_NONE; i = s->items[i].next)
         n++;
     return n;
 }
 
+static void keep_number(struct match_set *s, size_t n)
+{
+    for (; n >= 0x80; n >>= 7)
+        buf_add_char(&s->bytes, (char)(n | 0x80));
+    buf_add_char(&s->bytes, (char)n);
+}
+
+/* Its pieces as set_wildcard_holds reads them. */
+static uint32_t keep_wildcard(struct match_set *s, const struct pattern_test *t)
+{
+    size_t at = s->bytes.len;
+    keep_number(s, t->pieces.count);
+    for (size_t i = 0; i < t->pieces.count; i++) {
+        keep_number(s, t->pieces.items[i].len);
+        buf_add_str(&s->bytes, t->pieces.items[i]);
+    }
+    return (uint32_t)at;
+}
+
+/* Few lengths, since each in use is tried at each byte of a value. */
+static size_t gram_length(size_t n)
+{
+    return n >= SET_GRAM_MAX ? SET_GRAM_MAX : n >= 4 ? 4 : n;
+}
+
 /* A wildcard without a fixed end is found by the bytes in it that fewest others have. */
 static void add_gram(struct match_set *s, uint32_t field, const struct pattern_test *t,
-                     struct set_item item)
+                     uint32_t ref)
 {
     weir_str best = {NULL, 0};
     size_t least = SIZE_MAX;
     uint32_t owner = set_owner(field, SET_GRAM);
     for (size_t i = 0; i < t->pieces.count; i++) {
         weir_str piece = t->pieces.items[i];
-        size_t len = piece.len < SET_GRAM_MAX ? piece.len : SET_GRAM_MAX;
+        size_t len = gram_length(piece.len);
         for (size_t at = 0; len && len >= best.len && at + len <= piece.len; at++) {
             weir_str gram = {piece.ptr + at, len};
-            size_t n = chain_length(s, entry_at(s, owner, gram)->items);
+            struct set_key key = set_key_of(s, gram.ptr, len);
+            size_t n =
+                s->entry_size ? chain_length(s, find_entry(s, owner, key, gram)->ref) : 0;
             if (len > best.len || n < least)
                 best = gram, least = n;
             if (!least && len == SET_GRAM_MAX)
                 break;
         }
     }
-    if (!best.len) {
-        add_always(s, field, t, item);
-        return;
-    }
-    item.verify = pattern_copy(t, 1, &s->arena);
-    add_text(s, field, SET_GRAM, best, item);
+    if (best.len)
+        add_text(s, field, SET_GRAM, best, ref, keep_wildcard(s, t));
+    else
+        add_always(s, field, t, ref);
 }
 
 static void add_wildcard(struct match_set *s, uint32_t field, const struct pattern_test *t,
-                         struct set_item item)
+                         uint32_t ref)
 {
     weir_str first = t->pieces.items[0], last = t->pieces.items[t->pieces.count - 1];
     if (t->pieces.count == 1) {
         s->fields[field].has_texts = true;
-        add_text(s, field, SET_TEXT, first, item);
+        add_text(s, field, SET_TEXT, first, ref, SET_NONE);
         return;
     }
     if (!first.len && !last.len) {
-        add_gram(s, field, t, item);
+        add_gram(s, field, t, ref);
         return;
     }
     bool is_prefix = first.len >= last.len;
-    item.verify = pattern_copy(t, 1, &s->arena);
-    add_text(s, field, is_prefix ? SET_PREFIX : SET_SUFFIX, is_prefix ? first : last, item);
+    add_text(s, field, is_prefix ? SET_PREFIX : SET_SUFFIX, is_prefix ? first : last, ref,
+             keep_wildcard(s, t));
 }
 
-static void add_range(struct set_ranges *r, const struct pattern_test *t, struct set_item item)
+/* ---- numbers and addresses ----------------------------------------------------------------------- */
+
+static void add_number(struct match_set *s, uint32_t field, const struct decimal_key *key,
+                       uint32_t ref)
 {
-    MEM_PUSH(r->waiting, r->waiting_count, r->waiting_cap) =
-        (struct set_range){t->range.low,    t->range.high, t->is_low_open,
-                           t->is_high_open, item.is_but,   item.id};
+    s->fields[field].has_numbers = true;
+    add_entry(s, set_owner(field, SET_NUMBER), set_number_key(key), (weir_str){NULL, 0}, ref,
+              SET_NONE);
 }
 
-void values_add(struct match_set *s, uint32_t field, const struct pattern_test *t,
-                struct set_item item)
+static void add_range(struct match_set *s, uint32_t field, const struct pattern_test *t,
+                      uint32_t ref)
+{
+    if (decimal_compare(&t->range.low, &t->range.high) == 0) {
+        if (!t->is_low_open && !t->is_high_open)
+            add_number(s, field, &t->range.low, ref);
+        return;
+    }
+    const uint64_t *low = t->range.low.w, *high = t->range.high.w;
+    struct set_ranges *r = &parts_of(s, field)->ranges;
+    MEM_PUSH(r->waiting, r->waiting_count, r->waiting_cap) = (struct set_range){
+        {{low[0], low[1]}}, {{high[0], high[1]}}, t->is_low_open, t->is_high_open, ref};
+}
+
+static void add_net(struct match_set *s, uint32_t field, const struct pattern_test *t, uint32_t ref)
+{
+    const struct decimal_key *low = &t->range.low, *high = &t->range.high;
+    uint64_t host[2] = {low->w[1] ^ high->w[1], low->w[2] ^ high->w[2]};
+    uint32_t bits = low->w[0] == 4 ? 32 : 128;
+    bits -= (uint32_t)(__builtin_popcountll(host[0]) + __builtin_popcountll(host[1]));
+    char bytes[SET_NET_BYTES];
+    weir_str text = {bytes, set_net_bytes(low, bits, bytes)};
+    add_entry(s, set_owner(field, SET_NET), set_key_of(s, text.ptr, text.len), text, ref, SET_NONE);
+    add_length(s, field, SET_NET, set_net_length(low, bits));
+}
+
+void values_add(struct match_set *s, uint32_t field, const struct pattern_test *t, uint32_t ref)
 {
     struct set_field *f = &s->fields[field];
     switch (t->kind) {
     case PATTERN_TEXT:
         f->has_texts = true;
-        add_text(s, field, SET_TEXT, t->text, item);
+        add_text(s, field, SET_TEXT, t->text, ref, SET_NONE);
         if (t->has_key)
-            add_range(&f->addresses, t, item);
+            add_net(s, field, t, ref);
         break;
     case PATTERN_NUMBER:
-        if (t->has_key) {
-            add_range(&f->numbers, t, item);
+    case PATTERN_LITERAL:
+        if (t->kind == PATTERN_NUMBER && t->has_key) {
+            add_number(s, field, &t->range.low, ref);
             break;
         }
         f->has_tokens = true;
-        add_text(s, field, SET_TOKEN, t->text, item);
-        break;
-    case PATTERN_LITERAL:
-        f->has_tokens = true;
-        add_text(s, field, SET_TOKEN, t->text, item);
+        add_text(s, field, SET_TOKEN, t->text, ref, SET_NONE);
         break;
     case PATTERN_PREFIX:
-        add_text(s, field, SET_PREFIX, t->text, item);
+        add_text(s, field, SET_PREFIX, t->text, ref, SET_NONE);
         break;
     case PATTERN_SUFFIX:
-        add_text(s, field, SET_SUFFIX, t->text, item);
+        add_text(s, field, SET_SUFFIX, t->text, ref, SET_NONE);
         break;
     case PATTERN_FOLD:
     case PATTERN_FOLD_PREFIX:
     case PATTERN_FOLD_SUFFIX:
-        add_fold(s, field, t, item);
+        add_fold(s, field, t, ref);
         break;
     case PATTERN_WILDCARD:
-        add_wildcard(s, field, t, item);
+        add_wildcard(s, field, t, ref);
         break;
     case PATTERN_RANGE:
-        add_range(&f->numbers, t, item);
+        add_range(s, field, t, ref);
         break;
     case PATTERN_CIDR:
-        add_range(&f->addresses, t, item);
+        add_net(s, field, t, ref);
         break;
     case PATTERN_EXISTS:
-        f->exists = push_item(s, item, f->exists);
+        f->exists = add_ref(s, f->exists, ref, SET_NONE);
         break;
     case PATTERN_ABSENT: /* of the condition, not of a value */
     case PATTERN_BUT:    /* its items come one by one */
@@ -223,20 +327,24 @@ void values_add(struct match_set *s, uint32_t field, const struct pattern_test *
     }
 }
 
-static int by_key(const void *a, const void *b)
+/* ---- sealing ------------------------------------------------------------------------------------- */
+
+static int by_point(const void *a, const void *b)
 {
-    return decimal_compare(a, b);
+    const struct set_point *x = a, *y = b;
+    if (x->w[0] != y->w[0])
+        return x->w[0] < y->w[0] ? -1 : 1;
+    return (x->w[1] > y->w[1]) - (x->w[1] < y->w[1]);
 }
 
-static uint32_t point_index(const struct set_ranges *r, const struct decimal_key *key)
+static uint32_t point_index(const struct set_ranges *r, const struct set_point *point)
 {
-    const struct decimal_key *at = bsearch(key, r->points, r->count, sizeof *r->points, by_key);
+    const struct set_point *at = bsearch(point, r->points, r->count, sizeof *r->points, by_point);
     return (uint32_t)(at - r->points);
 }
 
 static void hang(struct match_set *s, struct set_ranges *r, const struct set_range *range)
 {
-    struct set_item item = {.id = range->id & SET_ID_MAX, .is_but = range->is_but};
     uint32_t low = 2 * point_index(r, &range->low) + 1 + range->is_low_open;
     uint32_t high = 2 * point_index(r, &range->high) + 1 - range->is_high_open;
     if (low > high)
@@ -244,9 +352,9 @@ static void hang(struct match_set *s, struct set_ranges *r, const struct set_ran
     uint32_t i = low + r->leaves, j = high + r->leaves + 1;
     for (; i < j; i /= 2, j /= 2) {
         if (i & 1)
-            r->heads[i] = push_item(s, item, r->heads[i]), i++;
+            r->heads[i] = add_ref(s, r->heads[i], range->ref, SET_NONE), i++;
         if (j & 1)
-            j--, r->heads[j] = push_item(s, item, r->heads[j]);
+            j--, r->heads[j] = add_ref(s, r->heads[j], range->ref, SET_NONE);
     }
 }
 
@@ -260,13 +368,12 @@ static void seal_ranges(struct match_set *s, struct set_ranges *r)
         r->points[2 * i + 1] = r->waiting[i].high;
     }
     size_t all = 2 * r->waiting_count;
-    qsort(r->points, all, sizeof *r->points, by_key);
+    qsort(r->points, all, sizeof *r->points, by_point);
     for (size_t i = 0; i < all; i++)
-        if (!r->count || decimal_compare(&r->points[r->count - 1], &r->points[i]) != 0)
+        if (!r->count || by_point(&r->points[r->count - 1], &r->points[i]) != 0)
             r->points[r->count++] = r->points[i];
     r->points = mem_grow(r->points, r->count * sizeof *r->points);
-    for (r->leaves = 1; r->leaves < 2 * r->count + 1;)
-        r->leaves *= 2;
+    r->leaves = 2 * r->count + 1;
     r->heads = mem_new(2 * (size_t)r->leaves * sizeof *r->heads);
     for (uint32_t i = 0; i < 2 * r->leaves; i++)
         r->heads[i] = SET_NONE;
@@ -276,46 +383,76 @@ static void seal_ranges(struct match_set *s, struct set_ranges *r)
     r->waiting = NULL, r->waiting_count = r->waiting_cap = 0;
 }
 
-void values_seal(struct match_set *s)
+static uint32_t direct(const struct match_set *s, uint32_t ref)
 {
-    for (size_t i = 0; i < s->fields_count; i++) {
-        seal_ranges(s, &s->fields[i].numbers);
-        seal_ranges(s, &s->fields[i].addresses);
-    }
-    if (s->entry_count)
-        size_entries(s, s->entry_count + s->entry_count / 2 + 1);
+    if (ref == SET_NONE || set_ref_kind(ref) != SET_COND)
+        return ref;
+    uint32_t to = s->conds[set_ref_number(ref)].to;
+    bool is_alone = to != SET_NONE && to >> SET_NUMBER_BITS == SET_TO_RULE;
+    return is_alone ? set_ref(SET_RULE, set_ref_number(to)) : ref;
 }
 
-static void free_ranges(struct set_ranges *r)
+/* Where a condition is all that a rule says, the way goes to the rule at once. */
+static void direct_all(struct match_set *s)
 {
-    mem_free(r->points);
-    mem_free(r->heads);
-    mem_free(r->waiting);
+    for (size_t i = 0; i < s->items_count; i++)
+        s->items[i].ref = direct(s, s->items[i].ref);
+    for (size_t i = 0; i < s->entry_size; i++)
+        s->entries[i].ref = direct(s, s->entries[i].ref);
+    for (size_t i = 0; i < s->fields_count; i++) {
+        struct set_field *f = &s->fields[i];
+        f->always = direct(s, f->always), f->exists = direct(s, f->exists);
+        for (size_t k = 0; f->parts && k < f->parts->ranges.waiting_count; k++)
+            f->parts->ranges.waiting[k].ref = direct(s, f->parts->ranges.waiting[k].ref);
+    }
+}
+
+void values_seal(struct match_set *s)
+{
+    direct_all(s);
+    for (size_t i = 0; i < s->fields_count; i++)
+        if (s->fields[i].parts)
+            seal_ranges(s, &s->fields[i].parts->ranges);
+    if (s->entry_count)
+        size_entries(s, s->entry_count + s->entry_count / 2 + 1);
+    s->bytes.ptr = mem_grow(s->bytes.ptr, s->bytes.len + 1);
+    s->bytes.cap = s->bytes.len + 1;
+}
+
+static void free_parts(struct set_parts *p)
+{
+    for (int i = 0; i < SET_TAGS - SET_PARTS; i++)
+        mem_free(p->lengths[i].items);
+    mem_free(p->ranges.points);
+    mem_free(p->ranges.heads);
+    mem_free(p->ranges.waiting);
+    mem_free(p);
 }
 
 void values_free(struct match_set *s)
 {
-    for (size_t i = 0; i < s->fields_count; i++) {
-        free_ranges(&s->fields[i].numbers);
-        free_ranges(&s->fields[i].addresses);
-        for (int tag = 0; tag < SET_TAGS; tag++)
-            mem_free(s->fields[i].lengths[tag].items);
-    }
+    for (size_t i = 0; i < s->fields_count; i++)
+        if (s->fields[i].parts)
+            free_parts(s->fields[i].parts);
     mem_free(s->entries);
+    mem_free(s->grams);
+    buf_fini(&s->bytes);
 }
 
-static size_t ranges_memory(const struct set_ranges *r)
+static size_t parts_memory(const struct set_parts *p)
 {
-    return (size_t)r->count * sizeof *r->points + 2 * (size_t)r->leaves * sizeof *r->heads;
+    size_t n = sizeof *p + p->ranges.count * sizeof *p->ranges.points +
+               2 * (size_t)p->ranges.leaves * sizeof *p->ranges.heads;
+    for (int i = 0; i < SET_TAGS - SET_PARTS; i++)
+        n += p->lengths[i].cap * sizeof *p->lengths[i].items;
+    return n;
 }
 
 size_t values_memory(const struct match_set *s)
 {
-    size_t n = s->entry_size * sizeof *s->entries;
-    for (size_t i = 0; i < s->fields_count; i++) {
-        n += ranges_memory(&s->fields[i].numbers) + ranges_memory(&s->fields[i].addresses);
-        for (int tag = 0; tag < SET_TAGS; tag++)
-            n += s->fields[i].lengths[tag].cap * sizeof *s->fields[i].lengths[tag].items;
-    }
+    size_t n = s->entry_size * sizeof *s->entries + s->bytes.cap;
+    n += s->grams ? (s->gram_mask + 1) / 8 : 0;
+    for (size_t i = 0; i < s->fields_count; i++)
+        n += s->fields[i].parts ? parts_memory(s->fields[i].parts) : 0;
     return n;
 }

@@ -25,16 +25,16 @@ static bool cond_holds(const struct match_ctx *c, uint32_t id)
     if (cond->but_count && but_holds(c, cond))
         return true;
     const struct run_field *field = &c->fields[cond->field];
-    return cond->takes_absent && (field->event != c->event || (field->has_framed && cond->tests));
+    return cond->takes_absent && (field->event != c->event || (field->has_framed && cond->is_joined));
 }
 
 static bool needs_frames(const struct match_ctx *c, const struct set_sub *sub)
 {
     size_t framed = 0;
-    for (uint32_t i = 0; i < sub->cond_count; i++) {
-        const struct set_cond *cond = &c->set->conds[c->set->sub_conds[sub->first_cond + i]];
+    for (uint32_t i = 0; i < sub->count; i++) {
+        const struct set_cond *cond = &c->set->conds[sub->conds[i]];
         const struct run_field *field = &c->fields[cond->field];
-        bool is_framed = field->event == c->event && field->has_framed && cond->tests;
+        bool is_framed = field->event == c->event && field->has_framed && cond->is_joined;
         if (is_framed && cond->takes_absent)
             return true;
         framed += is_framed;
@@ -42,20 +42,27 @@ static bool needs_frames(const struct match_ctx *c, const struct set_sub *sub)
     return framed > 1;
 }
 
-static void try_sub(struct match_ctx *c, uint32_t number)
+/* The next of its group. */
+static uint32_t try_sub(struct match_ctx *c, uint32_t number, uint32_t access)
 {
-    const struct match_set *s = c->set;
-    const struct set_sub *sub = &s->subs[number];
+    const struct set_sub *sub = set_sub_at(c->set, number);
+    for (uint32_t i = 0; i < sub->count; i++)
+        if (sub->conds[i] != access && !cond_holds(c, sub->conds[i]))
+            return sub->next;
     if (c->rules[sub->rule] == c->event)
-        return;
-    for (uint32_t i = 0; i < sub->cond_count; i++)
-        if (!cond_holds(c, s->sub_conds[sub->first_cond + i]))
-            return;
+        return sub->next;
     bool is_framed = c->frames_count > 1 && needs_frames(c, sub);
     if (is_framed && !frames_agree(c, sub))
-        return;
+        return sub->next;
     c->rules[sub->rule] = c->event;
     c->hits[c->hit_count++] = sub->rule;
+    return sub->next;
+}
+
+static void try_subs(struct match_ctx *c, uint32_t head, uint32_t access)
+{
+    while (head != SET_NONE)
+        head = try_sub(c, head, access);
 }
 
 static void try_pairs(struct match_ctx *c, uint32_t access, uint32_t field)
@@ -65,12 +72,29 @@ static void try_pairs(struct match_ctx *c, uint32_t access, uint32_t field)
         return;
     for (uint32_t second = c->fields[field].first_true; second != SET_NONE;
          second = c->conds[second].next_true) {
-        uint64_t key = set_pair_key(access, second);
-        size_t at = set_mix(key) & s->pair_mask;
-        while (s->pairs[at].sub != SET_NONE && s->pairs[at].key != key)
+        size_t at = set_pair_hash(access, second) & s->pair_mask;
+        while (s->pairs[at].sub != SET_NONE &&
+               (s->pairs[at].access != access || s->pairs[at].second != second))
             at = (at + 1) & s->pair_mask;
-        for (uint32_t sub = s->pairs[at].sub; sub != SET_NONE; sub = s->subs[sub].next_pair)
-            try_sub(c, sub);
+        try_subs(c, s->pairs[at].sub, access);
+    }
+}
+
+static void try_cond(struct match_ctx *c, uint32_t id)
+{
+    const struct match_set *s = c->set;
+    uint32_t to = s->conds[id].to, number = set_ref_number(to);
+    if (to >> SET_NUMBER_BITS == SET_TO_SUB) {
+        (void)try_sub(c, number, id);
+        return;
+    }
+    while (number != SET_NONE) {
+        const struct set_group *group = &s->groups[number];
+        if (group->field != SET_NONE)
+            try_pairs(c, id, group->field);
+        else
+            try_subs(c, group->first, id);
+        number = group->next;
     }
 }
 
@@ -114,24 +138,11 @@ static void sort(struct match_ctx *c)
 void verdict_collect(struct match_ctx *c)
 {
     const struct match_set *s = c->set;
-    for (size_t i = 0; i < c->active_cond_count; i++) {
-        uint32_t id = c->active_conds[i];
-        const struct set_cond *cond = &s->conds[id];
-        for (uint32_t g = 0; g < cond->group_count; g++) {
-            const struct set_group *group = &s->groups[cond->first_group + g];
-            if (group->is_paired)
-                try_pairs(c, id, group->field);
-            for (uint32_t k = 0; !group->is_paired && k < group->count; k++)
-                try_sub(c, s->group_subs[group->first + k]);
-        }
-    }
-    for (size_t i = 0; i < c->active_field_count; i++) {
-        const struct set_field *field = &s->fields[c->active_fields[i]];
-        for (uint32_t k = 0; k < field->sub_count; k++)
-            try_sub(c, s->lazy_subs[field->first_sub + k]);
-    }
-    for (uint32_t k = 0; k < s->always_count; k++)
-        try_sub(c, s->lazy_subs[s->always_first + k]);
+    for (size_t i = 0; i < c->active_cond_count; i++)
+        try_cond(c, c->active_conds[i]);
+    for (size_t i = 0; i < c->active_field_count; i++)
+        try_subs(c, s->fields[c->active_fields[i]].subs, SET_NONE);
+    try_subs(c, s->always, SET_NONE);
     if (c->hit_count > 1)
         sort(c);
 }
