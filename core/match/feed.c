@@ -2,14 +2,14 @@
 #include "match/run.h"
 #include "json/json.h"
 
-/* The elements that a condition holds in; those of one value after another are often the same. */
-static void add_mark(struct match_ctx *c, struct run_cond *state)
+/* Of one element, or of the value in hand; those of one value after another are often the same. */
+static uint32_t add_mark(struct match_ctx *c, uint32_t last, bool is_frame)
 {
-    uint32_t last = state->first_mark;
-    if (last != SET_NONE && c->marks[last].frame == c->frame)
-        return;
-    state->first_mark = (uint32_t)c->marks_count;
-    SET_PUSH(c, marks) = (struct run_mark){c->frame, last};
+    uint32_t number = is_frame ? c->frame : (uint32_t)c->values_count - 1;
+    if (last != SET_NONE && c->marks[last].number == number)
+        return last;
+    SET_PUSH(c, marks) = (struct run_mark){number, last};
+    return (uint32_t)(c->marks_count - 1);
 }
 
 static void cond_hit(struct match_ctx *c, uint32_t id)
@@ -24,18 +24,20 @@ static void cond_hit(struct match_ctx *c, uint32_t id)
             c->active_conds[c->active_cond_count++] = id;
     }
     if (cond->is_joined)
-        add_mark(c, state);
+        state->first_mark = add_mark(c, state->first_mark, cond->is_positive);
 }
 
 static void veto(struct match_ctx *c, uint32_t id)
 {
     struct run_but *but = &c->buts[id];
     if (but->event != c->event)
-        but->event = c->event, but->vetoes = 0;
+        *but = (struct run_but){.event = c->event, .first_mark = SET_NONE};
     else if (but->value == c->value)
         return;
     but->value = c->value;
     but->vetoes++;
+    if (c->is_kept)
+        but->first_mark = add_mark(c, but->first_mark, false);
 }
 
 static void take_one(struct match_ctx *c, uint32_t ref)
@@ -89,7 +91,7 @@ static bool item_holds(const struct match_set *s, const struct set_item *item, i
     if (item->verify == SET_NONE)
         return true;
     if (item->verify & SET_IS_TEST)
-        return pattern_holds(s->tests[item->verify & ~SET_IS_TEST].items, kind, text);
+        return pattern_holds(s->tests[item->verify & ~SET_IS_TEST], kind, text);
     return wildcard_holds(s, item->verify, text);
 }
 
@@ -183,15 +185,28 @@ static bool is_less(const struct set_point *a, const struct decimal_key *b)
     return a->w[0] < b->w[0] || (a->w[0] == b->w[0] && a->w[1] < b->w[1]);
 }
 
+/* The first of the points, which are sorted, that is no less; n if all are less. */
+static uint32_t first_of(const struct set_point *points, uint32_t n, const struct decimal_key *key)
+{
+    const struct set_point *base = points;
+    for (; n > 1; n -= n / 2)
+        base += is_less(&base[n / 2 - 1], key) ? n / 2 : 0;
+    return (uint32_t)(base - points) + is_less(base, key);
+}
+
 static uint32_t leaf_of(const struct set_ranges *r, const struct decimal_key *key)
 {
-    const struct set_point *base = r->points;
-    for (uint32_t n = r->count; n > 1; n -= n / 2)
-        base += is_less(&base[n / 2 - 1], key) ? n / 2 : 0;
-    uint32_t low = (uint32_t)(base - r->points) + is_less(base, key);
-    bool is_point = low < r->count && r->points[low].w[0] == key->w[0] &&
-                    r->points[low].w[1] == key->w[1];
-    return r->leaves + 2 * low + is_point;
+    uint32_t at = 0;
+    for (uint32_t level = r->levels; level--;) {
+        const struct set_point *points = r->points + r->starts[level];
+        uint32_t size = r->starts[level + 1] - r->starts[level], from = at * SET_FAN;
+        at = from + first_of(points + from, size - from < SET_FAN ? size - from : SET_FAN, key);
+        if (at == size) /* of the uppermost level: greater than all */
+            return r->leaves + 2 * r->count;
+    }
+    const struct set_point *found = &r->points[at];
+    bool is_point = found->w[0] == key->w[0] && found->w[1] == key->w[1];
+    return r->leaves + 2 * at + is_point;
 }
 
 static void feed_number(struct match_ctx *c, uint32_t field, weir_str text)
@@ -199,7 +214,7 @@ static void feed_number(struct match_ctx *c, uint32_t field, weir_str text)
     const struct match_set *s = c->set;
     const struct set_field *f = &s->fields[field];
     const struct set_ranges *r = f->parts && f->parts->ranges.count ? &f->parts->ranges : NULL;
-    const weir_str none = {NULL, 0};
+    const weir_str none = {"", 0};
     struct decimal number;
     if (f->has_tokens)
         probe(c, set_owner(field, SET_TOKEN), text, WEIR_JSON_NUMBER, text);
@@ -214,13 +229,13 @@ static void feed_number(struct match_ctx *c, uint32_t field, weir_str text)
         is_checked = is_checked || decimal_is_binary64(&number);
         take(c, is_checked ? found : SET_NONE, WEIR_JSON_NUMBER, none);
     }
-    for (uint32_t at = r ? leaf_of(r, &number.key) : 0; at; at /= 2) {
-        if (r->heads[at] == SET_NONE)
+    for (uint32_t at = r ? leaf_of(r, &number.key) : 0; at; at = r->heads[at].up) {
+        if (r->heads[at].ref == SET_NONE)
             continue;
         if (!is_checked && !decimal_is_binary64(&number))
             return;
         is_checked = true;
-        take(c, r->heads[at], WEIR_JSON_NUMBER, none);
+        take(c, r->heads[at].ref, WEIR_JSON_NUMBER, none);
     }
 }
 
@@ -257,34 +272,36 @@ static void feed_text(struct match_ctx *c, uint32_t field, weir_str text)
     take(c, f->always, WEIR_JSON_TEXT, text);
 }
 
+/* Its number, from 0 on, is what marks say. */
+static void keep_value(struct match_ctx *c, struct run_field *state)
+{
+    SET_PUSH(c, values) = (struct run_value){.next = state->first_value, .frame = c->frame};
+    state->first_value = (uint32_t)(c->values_count - 1);
+}
+
 void feed_value(struct match_ctx *c, uint32_t field, int kind, weir_str text)
 {
     const struct set_field *f = &c->set->fields[field];
     struct run_field *state = &c->fields[field];
+    bool is_first = state->event != c->event;
     c->value++;
-    if (state->event != c->event) {
+    if (is_first) {
         *state =
             (struct run_field){.event = c->event, .first_true = SET_NONE, .first_value = SET_NONE};
         if (f->subs != SET_NONE)
             c->active_fields[c->active_field_count++] = field;
-        take(c, f->exists, kind, text);
     }
     state->values++;
     state->has_framed |= f->is_joined && c->frame;
+    c->is_kept = f->is_kept;
+    if (f->is_kept)
+        keep_value(c, state);
+    if (is_first || f->is_joined)
+        take(c, f->exists, kind, text);
     if (kind == WEIR_JSON_TEXT)
         feed_text(c, field, text);
     else if (kind == WEIR_JSON_NUMBER)
         feed_number(c, field, text);
     else if (f->has_tokens)
         probe(c, set_owner(field, SET_TOKEN), text, kind, text);
-}
-
-void feed_keep(struct match_ctx *c, uint32_t field, struct run_value value)
-{
-    struct run_field *state = &c->fields[field];
-    if (!c->set->fields[field].is_kept)
-        return;
-    value.next = state->first_value;
-    SET_PUSH(c, values) = value;
-    state->first_value = (uint32_t)(c->values_count - 1);
 }

@@ -8,7 +8,6 @@
  * for the paths before it, are decided by trying, where nothing that failed is tried twice. Names with
  * dots can still make that long: after RUN_STEPS_MAX steps an event has no more matches of this kind. */
 #include "match/run.h"
-#include "json/json.h"
 
 enum { GROUP_CONDS_MAX = 64 };
 
@@ -42,16 +41,34 @@ static bool fits(const struct match_ctx *c, const struct choice *chosen, uint32_
     return true;
 }
 
-static bool value_holds(struct match_ctx *c, const struct set_cond *cond, const struct run_value *v)
+/* Which values of its field a condition that is not positive is true for. */
+static void test_values(struct match_ctx *c, uint32_t id)
 {
-    weir_str text = v->token;
-    if (v->kind == WEIR_JSON_TEXT && !v->is_bare)
-        text = scan_text(c, v->token);
-    const struct set_tests *tests = &c->set->tests[cond->tests];
-    for (size_t i = 0; i < tests->count; i++)
-        if (pattern_holds(&tests->items[i], v->kind, text))
-            return true;
-    return false;
+    const struct set_cond *cond = &c->set->conds[id];
+    const struct run_field *field = &c->fields[cond->field];
+    uint32_t first = field->event == c->event ? field->first_value : SET_NONE;
+    for (uint32_t i = first; i != SET_NONE; i = c->values[i].next)
+        c->values[i].is_true = false, c->values[i].vetoes = 0;
+    uint32_t mark = c->conds[id].event == c->event ? c->conds[id].first_mark : SET_NONE;
+    for (; mark != SET_NONE; mark = c->marks[mark].next)
+        c->values[c->marks[mark].number].is_true = true;
+    for (uint32_t b = 0; b < cond->but_count; b++) {
+        const struct run_but *but = &c->buts[cond->first_but + b];
+        mark = but->event == c->event ? but->first_mark : SET_NONE;
+        for (; mark != SET_NONE; mark = c->marks[mark].next)
+            c->values[c->marks[mark].number].vetoes++;
+    }
+    for (uint32_t i = first; i != SET_NONE; i = c->values[i].next)
+        c->values[i].is_true |= c->values[i].vetoes < cond->but_count;
+}
+
+static void test_all(struct match_ctx *c, const struct set_sub *sub)
+{
+    for (uint32_t i = 0; i < sub->count; i++) {
+        const struct set_cond *cond = &c->set->conds[sub->conds[i]];
+        if (cond->is_joined && !cond->is_positive)
+            test_values(c, sub->conds[i]);
+    }
 }
 
 /* Is `node` the one that stands at the end of the way to `below`, or on it? */
@@ -87,7 +104,7 @@ static bool choose_mark(struct match_ctx *c, const struct set_sub *sub, uint32_t
     const struct run_cond *cond = &c->conds[sub->conds[at]];
     for (uint32_t i = cond->event == c->event ? cond->first_mark : SET_NONE; i != SET_NONE;
          i = c->marks[i].next) {
-        uint32_t frame = c->marks[i].frame;
+        uint32_t frame = c->marks[i].number;
         if (c->steps++ > RUN_STEPS_MAX)
             return false;
         const struct choice next = {chosen, frame};
@@ -114,7 +131,7 @@ static bool choose_value(struct match_ctx *c, const struct set_sub *sub, uint32_
         if (!fits(c, chosen, v->frame))
             continue;
         is_there = true;
-        if (v->frame == tried || !value_holds(c, cond, v))
+        if (v->frame == tried || !v->is_true)
             continue;
         tried = v->frame;
         const struct choice next = {chosen, v->frame};
@@ -156,12 +173,12 @@ static void mark_values(struct match_ctx *c, uint32_t id, uint64_t bit)
     const struct run_cond *state = &c->conds[id];
     bool is_marked = cond->is_positive && state->event == c->event;
     for (uint32_t i = is_marked ? state->first_mark : SET_NONE; i != SET_NONE; i = c->marks[i].next)
-        c->masks[c->marks[i].frame].own |= bit;
+        c->masks[c->marks[i].number].own |= bit;
     if (cond->is_positive)
         return;
     for (uint32_t i = c->fields[cond->field].first_value; i != SET_NONE; i = c->values[i].next) {
         const struct run_value *v = &c->values[i];
-        if (!(c->masks[v->frame].own & bit) && value_holds(c, cond, v))
+        if (v->is_true)
             c->masks[v->frame].own |= bit;
     }
 }
@@ -244,6 +261,7 @@ static bool takes_absent(const struct match_ctx *c, const struct set_sub *sub)
 
 bool frames_agree(struct match_ctx *c, const struct set_sub *sub)
 {
+    test_all(c, sub);
     bool is_unsure = c->has_dotted || sub->count > GROUP_CONDS_MAX || takes_absent(c, sub);
     if (!is_unsure) {
         uint64_t all = mark_all(c, sub);

@@ -96,7 +96,6 @@ static void feed_member(struct match_ctx *c, enum envelope_member member, weir_s
     text = envelope_text(text);
     c->frame = 0;
     feed_value(c, field, WEIR_JSON_TEXT, text);
-    feed_keep(c, field, (struct run_value){.token = text, .kind = WEIR_JSON_TEXT, .is_bare = true});
 }
 
 static bool has(const struct match_ctx *c, enum envelope_member member)

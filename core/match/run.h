@@ -14,16 +14,17 @@ struct run_field {
 struct run_cond {
     uint32_t event; /* that it was last true in */
     uint32_t next_true;
-    uint32_t first_mark; /* of the elements that make it true, if it is joined */
+    uint32_t first_mark; /* if it is joined: of the elements that make it true, or of the values */
 };
 
 struct run_mark {
-    uint32_t frame, next;
+    uint32_t number, next; /* of a frame, or of a value */
 };
 
 struct run_but {
     uint32_t event, value; /* of the last veto */
     uint32_t vetoes;
+    uint32_t first_mark; /* of the values, where these are kept */
 };
 
 struct run_slot { /* a name in an object: seen, and where last */
@@ -31,11 +32,11 @@ struct run_slot { /* a name in an object: seen, and where last */
     const char *key;
 };
 
-struct run_value { /* kept for fields that share arrays with others */
-    weir_str token;
+struct
+    run_value { /* kept for fields that share arrays with others and have conditions that are not positive */
     uint32_t next, frame;
-    int kind;
-    bool is_bare; /* a text without quotes and escapes */
+    uint32_t vetoes; /* of the condition in hand, those seen so far */
+    bool is_true;    /* for the condition in hand */
 };
 
 struct run_frame {
@@ -53,6 +54,7 @@ struct match_ctx {
     uint64_t objects;
     uint32_t event, value; /* value: of the event */
     uint32_t frame;        /* that the value in hand lies in */
+    bool is_kept;          /* its field is */
     struct run_field *fields;
     struct run_cond *conds;
     struct run_but *buts;
@@ -78,7 +80,6 @@ weir_str scan_text(struct match_ctx *c, weir_str token); /* of a text; until the
 
 /* One value of a field, in c->frame. */
 void feed_value(struct match_ctx *c, uint32_t field, int kind, weir_str text);
-void feed_keep(struct match_ctx *c, uint32_t field, struct run_value value);
 
 /* The rules that follow from what was fed, into c->hits. */
 void verdict_collect(struct match_ctx *c);

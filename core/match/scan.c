@@ -274,7 +274,6 @@ static void feed(struct walk *w, const char *p, const char *behind, uint32_t fie
         text = scan_text(c, token);
     c->frame = frame;
     feed_value(c, field, kind, text);
-    feed_keep(c, field, (struct run_value){.token = token, .frame = frame, .kind = kind});
 }
 
 static const char *walk_array(struct walk *w, const char *p, uint32_t node, uint32_t frame)

@@ -149,8 +149,10 @@ static uint32_t field_of(struct match_set *s, weir_str path)
         p = dot + 1;
     }
     if (s->nodes[node].field == SET_NONE) {
-        SET_PUSH(s, fields) =
-            (struct set_field){.always = SET_NONE, .exists = SET_NONE, .subs = SET_NONE, .node = node};
+        SET_PUSH(s, fields) = (struct set_field){.always = SET_NONE,
+                                                 .exists = SET_NONE,
+                                                 .subs = SET_NONE,
+                                                 .node = node};
         s->nodes[node].field = (uint32_t)(s->fields_count - 1);
     }
     return s->nodes[node].field;
@@ -184,9 +186,9 @@ static uint8_t weight(const struct pattern_list *list)
     for (size_t i = 0; i < list->count; i++) {
         enum pattern_kind kind = list->tests[i].kind;
         uint8_t w = kind == PATTERN_EXISTS                           ? 64
-                     : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
-                     : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
-                                                                      : 3;
+                    : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
+                    : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
+                                                                     : 3;
         most = w > most ? w : most;
     }
     return most;
@@ -198,8 +200,8 @@ static uint32_t cond_of(struct match_set *s, const struct pattern_list *list)
     struct intern_entry *e = intern_find(&s->build->conds, field, list->source, &s->build->sources);
     if (e->number == SET_NONE) {
         e->number = (uint32_t)s->conds_count;
-        SET_PUSH(s, conds) = (struct set_cond){
-            .field = field, .to = SET_NONE, .tests = SET_NONE, .weight = weight(list)};
+        SET_PUSH(s, conds) =
+            (struct set_cond){.field = field, .to = SET_NONE, .weight = weight(list)};
         fill_cond(s, e->number, list);
     }
     s->conds[e->number].use_count++;
@@ -216,20 +218,13 @@ static bool same_first_name(weir_str a, weir_str b)
     return ends_a && ends_b;
 }
 
-/* The elements that make it true are remembered; of one that is not positive, its field's values. */
-static void join_cond(struct match_set *s, uint32_t number, const struct pattern_list *list)
+/* The elements that make it true are remembered; if it is not positive, the values. */
+static void join_cond(struct match_set *s, uint32_t number)
 {
     struct set_cond *c = &s->conds[number];
     struct set_field *f = &s->fields[c->field];
-    if (c->is_joined)
-        return;
     c->is_joined = f->is_joined = true;
-    if (c->is_positive)
-        return;
-    f->is_kept = true;
-    c->tests = (uint32_t)s->tests_count;
-    SET_PUSH(s, tests) =
-        (struct set_tests){pattern_copy(list->tests, list->count, &s->arena), list->count};
+    f->is_kept = f->is_kept || !c->is_positive;
 }
 
 static void add_sub(struct match_set *s, uint32_t rule, const struct pattern_sub *from)
@@ -248,8 +243,8 @@ static void add_sub(struct match_set *s, uint32_t rule, const struct pattern_sub
         for (size_t k = i + 1; k < from->count; k++) {
             if (!same_first_name(from->lists[i]->path, from->lists[k]->path))
                 continue;
-            join_cond(s, b->subs[first + i], from->lists[i]);
-            join_cond(s, b->subs[first + k], from->lists[k]);
+            join_cond(s, b->subs[first + i]);
+            join_cond(s, b->subs[first + k]);
         }
 }
 
@@ -413,8 +408,7 @@ static void hang_group(struct match_set *s, const struct place *places, size_t a
         c->to = (uint32_t)SET_TO_GROUP << SET_NUMBER_BITS | (uint32_t)(s->groups_count - 1);
     }
     uint32_t next = c->to == SET_NONE ? SET_NONE : set_ref_number(c->to);
-    SET_PUSH(s, groups) =
-        (struct set_group){next, first, is_pair ? places[at].field : SET_NONE};
+    SET_PUSH(s, groups) = (struct set_group){next, first, is_pair ? places[at].field : SET_NONE};
     c->to = (uint32_t)SET_TO_GROUP << SET_NUMBER_BITS | (uint32_t)(s->groups_count - 1);
 }
 
@@ -517,7 +511,7 @@ size_t match_memory(const struct match_set *s)
            s->rules_cap * sizeof *s->rules + s->nodes_cap * sizeof *s->nodes +
            s->children_count * sizeof *s->children + s->fields_cap * sizeof *s->fields +
            s->conds_cap * sizeof *s->conds + s->items_cap * sizeof *s->items +
-           s->tests_cap * sizeof *s->tests + s->subs_cap * sizeof *s->subs +
+           s->tests_cap * sizeof(void *) + s->subs_cap * sizeof *s->subs +
            s->groups_cap * sizeof *s->groups +
            (s->pairs ? (s->pair_mask + 1) * sizeof *s->pairs : 0);
 }

@@ -68,6 +68,8 @@ struct set_entry {
     uint32_t owner, ref; /* owner: field and tag; ref SET_NONE: free */
 };
 
+enum { SET_FAN = 16, SET_LEVELS_MAX = 8 }; /* 16 to the 8th are more than there are numbers */
+
 struct set_point { /* the words of a number's decimal_key that are not 0 */
     uint64_t w[2];
 };
@@ -78,12 +80,20 @@ struct set_range {
     uint32_t ref;
 };
 
-/* Positions 2i+1 are the points, 2i the gaps before them; a tree over the positions holds references. */
+/* Of the tree over the positions: what hangs there, and the next node upwards where something does. */
+struct set_head {
+    uint32_t ref, up; /* up 0: none */
+};
+
+/* Positions 2i+1 are the points, 2i the gaps before them. Behind the points lie, level by level, the last of
+ * each SET_FAN of the level below, so that a point is found with one cache miss for each level. */
 struct set_ranges {
     struct set_point *points;
-    uint32_t *heads; /* of the tree's nodes; the leaves begin at `leaves` */
+    struct set_head *heads; /* the leaves begin at `leaves`, 1 is the root */
     uint32_t count, leaves;
-    struct set_range *waiting; /* until seal */
+    uint32_t levels,
+        starts[SET_LEVELS_MAX + 1]; /* of the levels, in `points`; the last: their end */
+    struct set_range *waiting;      /* until seal */
     size_t waiting_count, waiting_cap;
 };
 
@@ -104,8 +114,8 @@ struct set_field {
     uint32_t subs;   /* the first of those to be tried if there is a value, or SET_NONE */
     uint32_t node;
     struct set_parts *parts; /* NULL: none */
-    bool is_joined; /* a sub joins it with another field under the same first name */
-    bool is_kept;   /* and needs the values that a condition does not name */
+    bool is_joined;          /* a sub joins it with another field under the same first name */
+    bool is_kept;            /* and needs the values that a condition does not name */
     bool has_texts, has_tokens, has_numbers, has_folds;
 };
 
@@ -128,8 +138,7 @@ enum set_way { SET_TO_SUB, SET_TO_GROUP, SET_TO_RULE };
 
 struct set_cond { /* one field with all its alternatives */
     uint32_t field, first_but, but_count, use_count;
-    uint32_t to;    /* set_way and number, as in a reference */
-    uint32_t tests; /* its alternatives in `tests`, if it is joined and not positive */
+    uint32_t to; /* set_way and number, as in a reference */
     uint8_t weight;
     bool is_positive; /* true only if an item of it was met */
     bool is_joined;   /* a sub joins it with another field under the same first name */
@@ -154,11 +163,6 @@ struct set_pair {
     uint32_t access, second, sub; /* sub SET_NONE: free */
 };
 
-struct set_tests {
-    const struct pattern_test *items;
-    size_t count;
-};
-
 #define SET_LIST(T, name) \
     T *name; \
     size_t name##_count, name##_cap
@@ -176,7 +180,7 @@ struct match_set {
     SET_LIST(struct set_field, fields);
     SET_LIST(struct set_cond, conds);
     SET_LIST(struct set_item, items);
-    SET_LIST(struct set_tests, tests);
+    SET_LIST(const struct pattern_test *, tests);
     SET_LIST(uint32_t, subs); /* struct set_sub, one behind the other */
     SET_LIST(struct set_group, groups);
     struct set_entry *entries;

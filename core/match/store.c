@@ -47,7 +47,8 @@ static void begin(struct store *s)
 static size_t same_bytes(const struct store *s, size_t from, const char *p, const char *end)
 {
     size_t n = 0;
-    while (p + n < end && from + n < s->common.len && n < COPY_MAX && s->common.ptr[from + n] == p[n])
+    while (p + n < end && from + n < s->common.len && n < COPY_MAX &&
+           s->common.ptr[from + n] == p[n])
         n++;
     return n;
 }

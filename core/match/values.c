@@ -132,7 +132,7 @@ static void add_always(struct match_set *s, uint32_t field, const struct pattern
                        uint32_t ref)
 {
     struct set_field *f = &s->fields[field];
-    SET_PUSH(s, tests) = (struct set_tests){pattern_copy(t, 1, &s->arena), 1};
+    SET_PUSH(s, tests) = pattern_copy(t, 1, &s->arena);
     f->always = add_ref(s, f->always, ref, SET_IS_TEST | (uint32_t)(s->tests_count - 1));
 }
 
@@ -211,8 +211,7 @@ static void add_gram(struct match_set *s, uint32_t field, const struct pattern_t
         for (size_t at = 0; len && len >= best.len && at + len <= piece.len; at++) {
             weir_str gram = {piece.ptr + at, len};
             struct set_key key = set_key_of(s, gram.ptr, len);
-            size_t n =
-                s->entry_size ? chain_length(s, find_entry(s, owner, key, gram)->ref) : 0;
+            size_t n = s->entry_size ? chain_length(s, find_entry(s, owner, key, gram)->ref) : 0;
             if (len > best.len || n < least)
                 best = gram, least = n;
             if (!least && len == SET_GRAM_MAX)
@@ -249,7 +248,7 @@ static void add_number(struct match_set *s, uint32_t field, const struct decimal
                        uint32_t ref)
 {
     s->fields[field].has_numbers = true;
-    add_entry(s, set_owner(field, SET_NUMBER), set_number_key(key), (weir_str){NULL, 0}, ref,
+    add_entry(s, set_owner(field, SET_NUMBER), set_number_key(key), (weir_str){"", 0}, ref,
               SET_NONE);
 }
 
@@ -339,7 +338,7 @@ static int by_point(const void *a, const void *b)
 
 static uint32_t point_index(const struct set_ranges *r, const struct set_point *point)
 {
-    const struct set_point *at = bsearch(point, r->points, r->count, sizeof *r->points, by_point);
+    const struct set_point *at = bsearch(point, r->points, r->count, sizeof *at, by_point);
     return (uint32_t)(at - r->points);
 }
 
@@ -352,10 +351,38 @@ static void hang(struct match_set *s, struct set_ranges *r, const struct set_ran
     uint32_t i = low + r->leaves, j = high + r->leaves + 1;
     for (; i < j; i /= 2, j /= 2) {
         if (i & 1)
-            r->heads[i] = add_ref(s, r->heads[i], range->ref, SET_NONE), i++;
+            r->heads[i].ref = add_ref(s, r->heads[i].ref, range->ref, SET_NONE), i++;
         if (j & 1)
-            j--, r->heads[j] = add_ref(s, r->heads[j], range->ref, SET_NONE);
+            j--, r->heads[j].ref = add_ref(s, r->heads[j].ref, range->ref, SET_NONE);
     }
+}
+
+static void seal_points(struct set_ranges *r)
+{
+    struct set_point *all = mem_new((r->count + r->count / 8 + 8) * sizeof *all);
+    uint32_t below = r->count, end = r->count;
+    memcpy(all, r->points, r->count * sizeof *all);
+    r->starts[1] = end;
+    for (r->levels = 1; below > SET_FAN; r->starts[++r->levels] = end) {
+        uint32_t from = r->starts[r->levels - 1];
+        for (uint32_t i = 0; i < below; i += SET_FAN)
+            all[end++] = all[from + (i + SET_FAN < below ? i + SET_FAN : below) - 1];
+        below = end - r->starts[r->levels];
+    }
+    mem_free(r->points);
+    r->points = mem_grow(all, end * sizeof *all);
+}
+
+static void seal_heads(struct match_set *s, struct set_ranges *r)
+{
+    r->leaves = 2 * r->count + 1;
+    r->heads = mem_new(2 * (size_t)r->leaves * sizeof *r->heads);
+    for (uint32_t i = 0; i < 2 * r->leaves; i++)
+        r->heads[i].ref = SET_NONE;
+    for (size_t i = 0; i < r->waiting_count; i++)
+        hang(s, r, &r->waiting[i]);
+    for (uint32_t i = 2; i < 2 * r->leaves; i++)
+        r->heads[i].up = r->heads[i / 2].ref != SET_NONE ? i / 2 : r->heads[i / 2].up;
 }
 
 static void seal_ranges(struct match_set *s, struct set_ranges *r)
@@ -372,13 +399,8 @@ static void seal_ranges(struct match_set *s, struct set_ranges *r)
     for (size_t i = 0; i < all; i++)
         if (!r->count || by_point(&r->points[r->count - 1], &r->points[i]) != 0)
             r->points[r->count++] = r->points[i];
-    r->points = mem_grow(r->points, r->count * sizeof *r->points);
-    r->leaves = 2 * r->count + 1;
-    r->heads = mem_new(2 * (size_t)r->leaves * sizeof *r->heads);
-    for (uint32_t i = 0; i < 2 * r->leaves; i++)
-        r->heads[i] = SET_NONE;
-    for (size_t i = 0; i < r->waiting_count; i++)
-        hang(s, r, &r->waiting[i]);
+    seal_heads(s, r);
+    seal_points(r);
     mem_free(r->waiting);
     r->waiting = NULL, r->waiting_count = r->waiting_cap = 0;
 }
@@ -441,8 +463,9 @@ void values_free(struct match_set *s)
 
 static size_t parts_memory(const struct set_parts *p)
 {
-    size_t n = sizeof *p + p->ranges.count * sizeof *p->ranges.points +
-               2 * (size_t)p->ranges.leaves * sizeof *p->ranges.heads;
+    const struct set_ranges *r = &p->ranges;
+    size_t n = sizeof *p + r->starts[r->levels] * sizeof *r->points +
+               2 * (size_t)r->leaves * sizeof *r->heads;
     for (int i = 0; i < SET_TAGS - SET_PARTS; i++)
         n += p->lengths[i].cap * sizeof *p->lengths[i].items;
     return n;

@@ -25,7 +25,8 @@ static bool cond_holds(const struct match_ctx *c, uint32_t id)
     if (cond->but_count && but_holds(c, cond))
         return true;
     const struct run_field *field = &c->fields[cond->field];
-    return cond->takes_absent && (field->event != c->event || (field->has_framed && cond->is_joined));
+    return cond->takes_absent &&
+           (field->event != c->event || (field->has_framed && cond->is_joined));
 }
 
 static bool needs_frames(const struct match_ctx *c, const struct set_sub *sub)

@@ -238,7 +238,7 @@ START_TEST(memory_of_a_rule)
         ck_assert_int_eq(match_add(set, (weir_str){pattern, (size_t)n}, NULL), WEIR_OK);
     }
     match_seal(set);
-    ck_assert_uint_le(match_memory(set) / RULES, 200);
+    ck_assert_uint_le(match_memory(set) / RULES, 100);
     match_set_free(set);
 }
 END_TEST
