@@ -14,6 +14,7 @@
 #include "pipeline/bus.h"
 #include "pipeline/control.h"
 #include "pipeline/letters.h"
+#include "pipeline/replay.h"
 
 struct admin {
     struct pipeline *pipeline;
@@ -448,6 +449,78 @@ static void archive_purge(struct admin *a, struct http_request *r)
     answer(r, 200, NULL, &text);
 }
 
+/* ---- replays ---- */
+
+static void replay_answer(struct http_request *r, int status, struct buf *text,
+                          const struct error *e)
+{
+    if (!e->code) {
+        answer(r, status, NULL, text);
+        return;
+    }
+    buf_fini(text);
+    http_problem(r,
+                 e->code == EXIT_USAGE_ERROR     ? 400
+                 : e->code == EXIT_BAD_DATA      ? 404
+                 : e->code == EXIT_NOT_AVAILABLE ? 409
+                                                 : 500,
+                 e->text, 0);
+}
+
+static void replays(struct admin *a, struct http_request *r)
+{
+    struct buf text = {0};
+    replays_print(a->pipeline->replays, &text);
+    answer(r, 200, NULL, &text);
+}
+
+static void replay(struct admin *a, struct http_request *r)
+{
+    struct error e = {0};
+    struct buf text = {0};
+    char name[128];
+    queue_name_of(r, name, sizeof name);
+    (void)replays_print_one(a->pipeline->replays, name, &text, &e);
+    replay_answer(r, 200, &text, &e);
+}
+
+static void replay_cancel(struct admin *a, struct http_request *r)
+{
+    struct error e = {0};
+    struct buf text = {0};
+    char name[128];
+    if (!is_allowed(r))
+        return;
+    queue_name_of(r, name, sizeof name);
+    (void)replays_cancel(a->pipeline->replays, name, &text, &e);
+    replay_answer(r, 200, &text, &e);
+}
+
+static void replay_start(struct admin *a, struct http_request *r)
+{
+    struct error e = {0};
+    struct buf text = {0};
+    struct arena arena;
+    struct replay_request q;
+    struct pipeline *p = a->pipeline;
+    struct replay_rules rules = {.env = &p->env};
+    arena_init(&arena);
+    int failed =
+        replay_request_read((weir_str){r->call.body->ptr, r->call.body->len}, &q, &arena, &e);
+    if (!failed && !q.is_dry && !is_allowed(r)) {
+        arena_fini(&arena);
+        return;
+    }
+    if (!failed && q.is_dry) {
+        rules.items = service_tables_rules(p->generation->services, &rules.count);
+        (void)replays_dry(p->replays, &q.spec, &rules, q.from, &text, &e);
+    } else if (!failed) {
+        (void)replays_start(p->replays, &q.spec, &text, &e);
+    }
+    arena_fini(&arena);
+    replay_answer(r, q.is_dry ? 200 : 201, &text, &e);
+}
+
 static void rules(struct admin *a, struct http_request *r)
 {
     struct buf text = {0};
@@ -520,6 +593,10 @@ static const struct admin_route routes[] = {
     {"GET /archives", archives},
     {"GET /archives/{name}/events", archived},
     {"POST /archives/{name}/purge", archive_purge},
+    {"GET /replays", replays},
+    {"POST /replays", replay_start},
+    {"GET /replays/{name}", replay},
+    {"POST /replays/{name}/cancel", replay_cancel},
     {"GET /rules", rules},
     {"POST /rules/{name}/enable", rule_enable},
     {"POST /rules/{name}/disable", rule_disable},

@@ -2,12 +2,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/store.h"
-#include "config/config.h"
 #include "pipeline/control.h"
 #include "json/json.h"
 
@@ -161,19 +159,6 @@ static int ls_or_purge(struct command *c)
 
 /* ---- what was typed ---- */
 
-static bool read_time(const char *text, int64_t *ns)
-{
-    int64_t ago = 0;
-    if (!text)
-        return true;
-    if (clock_parse(weir_text(text), ns) == WEIR_OK)
-        return *ns > 0;
-    if (!unit_parse_duration(weir_text(text), &ago))
-        return false;
-    *ns = clock_wall(&clock_real) - ago;
-    return *ns > 0;
-}
-
 static const char *const acts[] = {"ls", "show", "purge", NULL};
 
 static int run(void *given, int argc, char **argv)
@@ -187,7 +172,8 @@ static int run(void *given, int argc, char **argv)
         return cli_usage_error(&command_archive, "unknown action %s: ls, show or purge", c.act);
     if (known && !c.name)
         return cli_usage_error(&command_archive, "%s needs the name of an archive", c.act);
-    if (!read_time(o->from, &c.page.from_ns) || !read_time(o->until, &c.page.until_ns))
+    if ((o->from && !cli_read_time(o->from, &c.page.from_ns)) ||
+        (o->until && !cli_read_time(o->until, &c.page.until_ns)))
         return cli_usage_error(&command_archive,
                                "--from and --until are times such as 2026-11-22T08:00:00Z or 2h");
     if (strcmp(c.act, "purge") == 0 && !o->yes)

@@ -43,6 +43,7 @@ static void print_ledger(weir_str found)
         {"accepted", " ", "events that sources brought"},
         {"copied", "+", "further branches, by fan-out"},
         {"redriven", "+", "dead letters sent back"},
+        {"replayed", "+", "events brought again from archives"},
         {"repeated", "+", "done again after a crash"},
         {"delivered", "=", "taken by a sink"},
         {"filtered", "+", "ended on purpose"},

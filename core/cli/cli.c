@@ -8,9 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/plugin_command.h"
+#include "config/config.h"
 
 struct cli_common cli_common;
 
@@ -46,6 +48,30 @@ void cli_print(weir_str text, bool is_raw)
         n += !n;
         text = (weir_str){text.ptr + n, text.len - n};
     }
+}
+
+bool cli_read_time(const char *text, int64_t *wall_ns)
+{
+    int64_t ago = 0;
+    if (clock_parse(weir_text(text), wall_ns) == WEIR_OK)
+        return *wall_ns > 0;
+    if (strcmp(text, "now") != 0 && !unit_parse_duration(weir_text(text + (*text == '-')), &ago))
+        return false;
+    *wall_ns = clock_wall(&clock_real) - ago;
+    return *wall_ns > 0;
+}
+
+bool cli_read_rate(const char *text, double *per_s)
+{
+    char *end = NULL;
+    *per_s = strtod(text, &end);
+    if (strcmp(end, "/m") == 0)
+        *per_s /= 60;
+    else if (strcmp(end, "/h") == 0)
+        *per_s /= 3600;
+    else if (*end && strcmp(end, "/s") != 0)
+        return false;
+    return end != text && *per_s > 0 && *per_s < 1e9;
 }
 
 int cli_fail(const struct error *e)

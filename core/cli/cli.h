@@ -50,7 +50,10 @@ bool cli_has_color(FILE *out); /* a terminal, NO_COLOR is not set */
 void cli_print(weir_str text, bool is_raw);
 int cli_usage_error(const struct cli_command *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-int cli_fail(const struct error *e); /* prints it; the exit code */
+/* RFC 3339, "now", or a time ago: 2h, -2h. */
+bool cli_read_time(const char *text, int64_t *wall_ns);
+bool cli_read_rate(const char *text, double *per_s); /* 100/s, 100, 5/m, 1/h */
+int cli_fail(const struct error *e);                 /* prints it; the exit code */
 
 /* ---- load.c: from the file to a checked plan ---- */
 

@@ -13,6 +13,7 @@ const struct cli_command *const cli_commands[] = {
     &command_queue,
     &command_dlq,
     &command_archive,
+    &command_replay,
     &command_audit,
     &command_trace,
     &command_rules,

@@ -11,6 +11,7 @@ extern const struct cli_command command_logs;
 extern const struct cli_command command_queue;
 extern const struct cli_command command_dlq;
 extern const struct cli_command command_archive;
+extern const struct cli_command command_replay;
 extern const struct cli_command command_audit;
 extern const struct cli_command command_trace;
 extern const struct cli_command command_rules;

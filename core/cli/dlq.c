@@ -510,26 +510,11 @@ static int purge(struct dlq *d)
 
 /* ---- the command ---- */
 
-static bool read_rate(const char *text, double *rate)
-{
-    char *end = NULL;
-    if (!text)
-        return true;
-    *rate = strtod(text, &end);
-    if (strcmp(end, "/m") == 0)
-        *rate /= 60;
-    else if (strcmp(end, "/h") == 0)
-        *rate /= 3600;
-    else if (*end && strcmp(end, "/s") != 0)
-        return false;
-    return end != text && *rate > 0 && *rate < 1e9;
-}
-
 static int check_options(struct dlq *d)
 {
     const struct options *o = d->o;
     struct match_error reason = {{0}, 0};
-    if (!read_rate(o->rate, &d->rate))
+    if (o->rate && !cli_read_rate(o->rate, &d->rate))
         return cli_usage_error(&command_dlq, "--rate is a number a second, such as 100/s");
     if (o->older_than && !unit_parse_duration(weir_text(o->older_than), &d->older_than_ns))
         return cli_usage_error(&command_dlq, "--older-than is a time such as 30m or 2h");

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "net/http_client.h"
+#include "json/json.h"
 
 static char **stages_of(const struct plan *plan)
 {
@@ -88,6 +89,29 @@ static void answered(void *user, const struct http_fetch_result *r)
     buf_add_str(a->out, r->body);
 }
 
+/* In the runner's own words, where it has some. */
+static int refused(int status, const struct buf *out)
+{
+    struct error e = {0};
+    struct arena a;
+    weir_str body = json_trim(buf_str(out));
+    int code = status == 400   ? EXIT_USAGE_ERROR
+               : status == 404 ? EXIT_BAD_DATA
+                               : EXIT_NOT_AVAILABLE;
+    arena_init(&a);
+    bool is_json = json_check(body, NULL, NULL) == WEIR_OK;
+    weir_str detail = is_json ? json_find(body, "detail") : (weir_str){0};
+    if (detail.ptr && json_kind(detail) == WEIR_JSON_TEXT) {
+        detail = json_unquote(detail, &a);
+        (void)error_set(&e, code, "%.*s", (int)detail.len, detail.ptr);
+    } else {
+        (void)error_set(&e, code, "the runner says %d: %.*s", status,
+                        (int)(out->len < 300 ? out->len : 300), out->ptr ? out->ptr : "");
+    }
+    arena_fini(&a);
+    return cli_fail(&e);
+}
+
 static int ask(const char *data_dir, const char *method, const char *target, weir_str body,
                struct buf *out)
 {
@@ -113,10 +137,7 @@ static int ask(const char *data_dir, const char *method, const char *target, wei
         return 1;
     if (a.status >= 200 && a.status < 300)
         return 0;
-    (void)error_set(&e, a.status == 404 ? EXIT_BAD_DATA : EXIT_NOT_AVAILABLE,
-                    "the runner says %d: %.*s", a.status, (int)(out->len < 300 ? out->len : 300),
-                    out->ptr ? out->ptr : "");
-    return cli_fail(&e);
+    return refused(a.status, out);
 }
 
 int store_ask(const char *data_dir, const char *method, const char *target, struct buf *out)

@@ -53,6 +53,7 @@ static const char *color_of(enum trace_kind kind)
     case TRACE_ACCEPTED:
     case TRACE_PASSED:
     case TRACE_FILTERED:
+    case TRACE_REPLAYED:
         break;
     }
     return "";

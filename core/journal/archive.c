@@ -41,9 +41,13 @@ static void merge(struct archive *a)
     for (size_t i = 0; a->blocks && i < a->count; i += 2) {
         struct block one = a->blocks[i];
         if (i + 1 < a->count) {
-            one.end = a->blocks[i + 1].end;
-            one.bytes += a->blocks[i + 1].bytes;
-            one.newest_ns = a->blocks[i + 1].newest_ns;
+            const struct block *next = &a->blocks[i + 1];
+            one.end = next->end;
+            one.bytes += next->bytes;
+            if (next->newest_ns > one.newest_ns)
+                one.newest_ns = next->newest_ns;
+            if (next->oldest_ns < one.oldest_ns)
+                one.oldest_ns = next->oldest_ns;
         }
         a->blocks[n++] = one;
     }
@@ -68,6 +72,8 @@ static void add(struct archive *a, uint64_t sequence, uint64_t bytes, int64_t ca
             last->end = sequence + 1;
         if (came_ns > last->newest_ns)
             last->newest_ns = came_ns;
+        if (came_ns < last->oldest_ns)
+            last->oldest_ns = came_ns;
         return;
     }
     if (a->count == BLOCKS_MAX)
@@ -231,6 +237,24 @@ uint64_t archive_seek(struct archive *a, int64_t from_ns)
         at = a->blocks[i - 1].first;
     (void)pthread_mutex_unlock(&a->lock);
     return at;
+}
+
+/* A block is in order by its sequences, and nearly so by time: a clock may have been set back. */
+void archive_range(struct archive *a, int64_t from_ns, int64_t to_ns, struct archive_range *out)
+{
+    uint64_t live = stream_first_live(a->stream);
+    bool is_found = false;
+    *out = (struct archive_range){0};
+    (void)pthread_mutex_lock(&a->lock);
+    for (size_t i = 0; i < a->count; i++) {
+        const struct block *b = &a->blocks[i];
+        if (b->newest_ns < from_ns || b->oldest_ns >= to_ns || b->end <= live)
+            continue;
+        uint64_t first = b->first > live ? b->first : live;
+        *out = (struct archive_range){is_found ? out->first : first, b->end, first};
+        is_found = true;
+    }
+    (void)pthread_mutex_unlock(&a->lock);
 }
 
 weir_str archive_payload(weir_str record, int64_t *came_ns)

@@ -27,6 +27,12 @@ struct archive *archive_find(struct journal *j, const char *name); /* NULL: none
 struct stream *archive_stream(const struct archive *a);            /* to read: archive_payload */
 uint64_t archive_seek(struct archive *a,
                       int64_t from_ns); /* none before it came at from_ns or later */
+/* Sequences [first, end) with all records that came in [from_ns, to_ns), in whole blocks: in the first
+ * and in the last one, which begins at `last`, there may be others. Nothing came: first is end. */
+struct archive_range {
+    uint64_t first, end, last;
+};
+void archive_range(struct archive *a, int64_t from_ns, int64_t to_ns, struct archive_range *out);
 /* Of a record: when it came, and what was put. */
 weir_str archive_payload(weir_str record, int64_t *came_ns);
 weir_status archive_clear(struct archive *a, uint64_t *removed); /* all; waits for the disk */

@@ -6,9 +6,11 @@
 #include "base/text.h"
 #include "json/json.h"
 
-const char *const envelope_names[ENVELOPE_MEMBERS] = {"version", "id",        "detail-type",
-                                                      "source",  "account",   "time",
-                                                      "region",  "resources", "detail"};
+const char *const envelope_names[ENVELOPE_MEMBERS] = {"version",     "id",
+                                                      "detail-type", "source",
+                                                      "account",     "time",
+                                                      "region",      ENVELOPE_REPLAY,
+                                                      "resources",   "detail"};
 
 weir_str envelope_text(weir_str s)
 {
@@ -25,6 +27,14 @@ weir_str envelope_resources(const weir_event *ev)
             return json_trim(value);
     }
     return (weir_str){"[]", 2};
+}
+
+weir_str envelope_replay(const weir_event *ev)
+{
+    for (size_t i = 0; i < ev->attrs.count; i++)
+        if (weir_same(ev->attrs.items[i].key, ENVELOPE_REPLAY))
+            return envelope_text(ev->attrs.items[i].value);
+    return (weir_str){NULL, 0};
 }
 
 static size_t utf8_length(weir_str s)
@@ -87,6 +97,9 @@ void envelope_write(const struct match_env *env, const weir_event *ev, enum enve
     case ENVELOPE_REGION:
         quote(out, weir_text(env && env->region ? env->region : "us-east-1"));
         break;
+    case ENVELOPE_REPLAY_NAME:
+        quote(out, envelope_replay(ev));
+        break;
     case ENVELOPE_RESOURCES:
         buf_add_str(out, envelope_resources(ev));
         break;
@@ -103,6 +116,8 @@ void envelope_write(const struct match_env *env, const weir_event *ev, enum enve
 void match_envelope(const struct match_env *env, const weir_event *ev, struct buf *out)
 {
     for (int i = 0; i < ENVELOPE_MEMBERS; i++) {
+        if (!envelope_has(ev, (enum envelope_member)i))
+            continue;
         buf_add(out, i ? ",\"" : "{\"", 2);
         buf_add_text(out, envelope_names[i]);
         buf_add(out, "\":", 2);

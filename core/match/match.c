@@ -119,6 +119,8 @@ static void feed_envelope(struct match_ctx *c, const weir_event *ev)
         (void)clock_format(ev->time_ns, 0, time);
         feed_member(c, ENVELOPE_TIME, weir_text(time));
     }
+    if (has(c, ENVELOPE_REPLAY_NAME) && envelope_replay(ev).ptr)
+        feed_member(c, ENVELOPE_REPLAY_NAME, envelope_replay(ev));
     if (has(c, ENVELOPE_RESOURCES))
         (void)scan_value(c, envelope_resources(ev), c->set->members[ENVELOPE_RESOURCES]);
 }

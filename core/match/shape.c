@@ -159,7 +159,8 @@ static weir_str resolve(const struct shape *s, const struct path *path, const we
     }
     weir_str value = {NULL, 0};
     for (int i = 0; i < ENVELOPE_MEMBERS && path->steps[0].name.ptr; i++)
-        if (weir_same(path->steps[0].name, envelope_names[i])) {
+        if (weir_same(path->steps[0].name, envelope_names[i]) &&
+            envelope_has(ev, (enum envelope_member)i)) {
             envelope_write(&s->env, ev, (enum envelope_member)i, scratch);
             value = buf_str(scratch);
         }
@@ -431,6 +432,8 @@ static void write_event(const struct shape *s, const weir_event *ev, struct buf 
 {
     for (int i = 0; i < ENVELOPE_DETAIL; i++) {
         const char *name = i == ENVELOPE_DETAIL_TYPE ? "detailType" : envelope_names[i];
+        if (!envelope_has(ev, (enum envelope_member)i))
+            continue;
         buf_print(out, "%c\"%s\":", i ? ',' : '{', name);
         envelope_write(&s->env, ev, (enum envelope_member)i, out);
     }

@@ -21,19 +21,20 @@
 #include "pipeline/lane.h"
 #include "pipeline/memory.h"
 #include "pipeline/reload.h"
+#include "pipeline/replay.h"
 #include "pipeline/services.h"
 #include "pipeline/slot.h"
 #include "pipeline/trace.h"
 
-const char *const pipeline_ledger_names[LEDGER_COLUMNS] = {"accepted",      "copied",
-                                                           "redriven",      "repeated",
-                                                           "delivered",     "filtered",
-                                                           "dead_lettered", "dropped",
+const char *const pipeline_ledger_names[LEDGER_COLUMNS] = {"accepted", "copied",        "redriven",
+                                                           "replayed", "repeated",      "delivered",
+                                                           "filtered", "dead_lettered", "dropped",
                                                            "returned"};
 static const char *const ledger_help[LEDGER_COLUMNS] = {
     "Events that sources brought, since the data directory was made.",
     "Further branches of events, made by fan-out; what was joined counts down.",
     "Dead letters that were sent back to their stages.",
+    "Events that replays brought again from archives.",
     "Branches that are done again from a copy on disk, after a crash or a failure.",
     "Branches that a sink has taken.",
     "Branches that ended on purpose.",
@@ -223,7 +224,8 @@ struct pipeline *pipeline_new(struct plan *plan, struct service_tables *services
         return NULL;
     }
     p->dead = dead_letters_open(p, e);
-    if (!p->dead) {
+    p->replays = p->dead ? replays_open(p->journal, p, e) : NULL;
+    if (!p->replays) {
         pipeline_free(p);
         return NULL;
     }
@@ -325,6 +327,7 @@ int pipeline_start(struct pipeline *p, struct error *e)
     open_ledger(p);
     memory_start(p);
     pipeline_begin(p);
+    replays_begin(p->replays);
     for (size_t i = 0; i < p->worker_total; i++)
         if (worker_start(p->workers[i], e) < 0)
             return -1;
@@ -348,6 +351,7 @@ void pipeline_tick(struct pipeline *p)
     logstore_tick(p->logs);
     reloads_tick(p->reloads);
     bus_tick(p);
+    replays_tick(p->replays);
 }
 
 /* ---- drain ---- */
@@ -403,7 +407,8 @@ static bool sources_are_settled(const struct pipeline *p)
 
 bool pipeline_is_drained(struct pipeline *p)
 {
-    if (!sources_are_settled(p) || !reloads_are_settled(p->reloads))
+    if (!sources_are_settled(p) || !reloads_are_settled(p->reloads) ||
+        !replays_are_settled(p->replays))
         return false;
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet && !inlet_is_idle(p->stages[i]->inlet))
@@ -413,7 +418,7 @@ bool pipeline_is_drained(struct pipeline *p)
 
 bool pipeline_is_finished(struct pipeline *p)
 {
-    if (atomic_load(&p->sources_open) || !sources_are_settled(p))
+    if (atomic_load(&p->sources_open) || !sources_are_settled(p) || !replays_are_over(p->replays))
         return false;
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet && !inlet_is_empty(p->stages[i]->inlet))
@@ -561,6 +566,7 @@ void pipeline_free(struct pipeline *p)
     reloads_free(p->reloads);
     memory_fini(p);
     graph_free(p);
+    replays_free(p->replays);
     for (size_t i = 0; i < p->worker_total; i++)
         worker_free(p->workers[i]);
     mem_free(p->workers);
@@ -638,6 +644,7 @@ void pipeline_refresh_metrics(struct pipeline *p)
     metric_set(p->m_resident_peak, (double)f.resident_peak);
     metric_set(p->m_sync_failures, (double)h.sync_failures);
     metric_set(p->m_journal_bytes, (double)h.bytes_used);
+    replays_refresh_metrics(p->replays);
     for (size_t i = 0; i < p->stage_count; i++)
         if (p->stages[i]->inlet)
             metric_set(p->stages[i]->m.in_flight, (double)inlet_waiting(p->stages[i]->inlet));

@@ -4,9 +4,13 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "journal/archive.h"
+#include "match/envelope.h"
 #include "pipeline/bus.h"
 #include "pipeline/commit.h"
+#include "pipeline/inlet.h"
+#include "pipeline/replay.h"
 #include "pipeline/services.h"
 
 enum { AS_IN_FILE, SWITCHED_OFF, SWITCHED_ON }; /* values of a rule's counter in the journal */
@@ -23,6 +27,7 @@ struct weir_bus {
     uint32_t first_port;
     size_t count;
     struct rule *rules;
+    const char *archive; /* that it keeps; NULL: none */
 };
 
 static uint32_t counter_of(struct journal *j, const char *rule)
@@ -70,7 +75,7 @@ static weir_bus *open_bus(const weir_buses *s, const weir_bus_rule *rules, size_
     struct lane *l = service_lane("weir.bus/1");
     struct pipeline *p = l->stage->pipeline;
     struct weir_bus *bus = MEM_NEW(struct weir_bus);
-    *bus = (struct weir_bus){NULL, p, l->stage, first_port, count, NULL};
+    *bus = (struct weir_bus){NULL, p, l->stage, first_port, count, NULL, NULL};
     bus->rules = mem_grow(NULL, (count + 1) * sizeof *bus->rules);
     for (size_t i = 0; i < count; i++) {
         bus->rules[i].name = rules[i].name;
@@ -89,6 +94,16 @@ static bool is_enabled(const weir_buses *s, const weir_bus *bus, uint32_t rule)
     return atomic_load_explicit(&bus->rules[rule].is_enabled, memory_order_relaxed);
 }
 
+static void note_archive(const struct stage *s, const char *name)
+{
+    struct pipeline *p = s->pipeline;
+    (void)pthread_mutex_lock(&p->lock);
+    for (struct weir_bus *b = p->buses; b; b = b->next)
+        if (b->stage == s)
+            b->archive = name;
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 static weir_archive *archive(const weir_buses *s, const char *name, weir_duration retention,
                              weir_size size)
 {
@@ -96,7 +111,9 @@ static weir_archive *archive(const weir_buses *s, const char *name, weir_duratio
     struct error e = {0};
     const struct archive_settings settings = {retention.ns, size.bytes};
     struct archive *a = archive_open(l->stage->pipeline->journal, name, &settings, &e);
-    if (!a)
+    if (a)
+        note_archive(l->stage, archive_name(a));
+    else
         (void)l->host.fail(&l->host, WEIR_E_CONFIG, 0, "%s", e.text);
     return (weir_archive *)a;
 }
@@ -104,6 +121,20 @@ static weir_archive *archive(const weir_buses *s, const char *name, weir_duratio
 static void store(const weir_buses *s, weir_archive *a, const weir_event *ev)
 {
     commit_store(service_lane("weir.bus/1")->worker, (struct archive *)a, event_of(ev));
+}
+
+static int replayed(const weir_buses *s, const weir_event *ev)
+{
+    weir_str name = envelope_replay(ev);
+    if (!name.ptr)
+        return WEIR_LIVE;
+    return replays_kind(service_lane("weir.bus/1")->stage->pipeline->replays, name);
+}
+
+static bool replays_to(const weir_buses *s, const weir_bus *bus, const weir_event *ev,
+                       uint32_t rule)
+{
+    return replays_wants(bus->pipeline->replays, envelope_replay(ev), bus->rules[rule].name);
 }
 
 static void trim(void *user, struct archive *a)
@@ -122,7 +153,8 @@ void bus_tick(struct pipeline *p)
 
 void service_bus_init(struct service_tables *t)
 {
-    t->bus = (weir_buses){WEIR_OFFER(WEIR_BUS), open_bus, is_enabled, archive, store};
+    t->bus = (weir_buses){
+        WEIR_OFFER(WEIR_BUS), open_bus, is_enabled, archive, store, replayed, replays_to};
 }
 
 /* ---- which rule a stage reads ---- */
@@ -216,4 +248,160 @@ void bus_list(struct pipeline *p, struct buf *out)
         }
     (void)pthread_mutex_unlock(&p->lock);
     buf_add_text(out, "]\n");
+}
+
+/* ---- replays ---- */
+
+static const struct weir_bus *find_bus(const struct pipeline *p, const char *name)
+{
+    for (const struct weir_bus *b = p->buses; b; b = b->next)
+        if (!b->stage->is_outgoing && strcmp(b->stage->name, name) == 0)
+            return b;
+    return NULL;
+}
+
+static bool keeps(const struct weir_bus *b, const char *archive)
+{
+    return !b->stage->is_outgoing && b->archive && strcmp(b->archive, archive) == 0;
+}
+
+char *bus_of_archive(struct pipeline *p, const char *archive, const char *wanted, struct error *e)
+{
+    const struct weir_bus *found = NULL;
+    char *name = NULL;
+    size_t n = 0;
+    (void)pthread_mutex_lock(&p->lock);
+    for (const struct weir_bus *b = p->buses; b; b = b->next) {
+        if (!keeps(b, archive))
+            continue;
+        n++;
+        if (!found || (wanted && strcmp(wanted, b->stage->name) == 0))
+            found = b;
+    }
+    if (!found)
+        (void)error_set(e, EXIT_BAD_DATA,
+                        "no bus of the pipeline file keeps the archive %s: its events have nowhere "
+                        "to go",
+                        archive);
+    else if (wanted && strcmp(wanted, found->stage->name) != 0)
+        (void)error_set(e, EXIT_USAGE_ERROR,
+                        "the bus %s does not keep the archive %s: it is replayed to %s", wanted,
+                        archive, found->stage->name);
+    else if (!wanted && n > 1)
+        (void)error_set(e, EXIT_USAGE_ERROR,
+                        "%zu buses keep the archive %s: name one of them, such as %s", n, archive,
+                        found->stage->name);
+    else
+        name = mem_text(found->stage->name);
+    (void)pthread_mutex_unlock(&p->lock);
+    return name;
+}
+
+static const char *nearest_rule(const struct weir_bus *b, const char *name)
+{
+    const char **words = mem_new((b->count + 1) * sizeof *words);
+    for (size_t i = 0; i < b->count; i++)
+        words[i] = b->rules[i].name;
+    const char *near = text_nearest(name, words);
+    mem_free(words);
+    return near;
+}
+
+static size_t rule_number(const struct weir_bus *b, const char *name)
+{
+    size_t i = 0;
+    while (i < b->count && strcmp(b->rules[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+int bus_check_rules(struct pipeline *p, const char *bus, char *const *rules, size_t n,
+                    struct error *e)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    const struct weir_bus *b = find_bus(p, bus);
+    for (size_t i = 0; b && i < n && !e->code; i++) {
+        const char *near = rule_number(b, rules[i]) < b->count ? NULL : nearest_rule(b, rules[i]);
+        if (rule_number(b, rules[i]) == b->count)
+            (void)error_set(e, EXIT_USAGE_ERROR, "the bus %s has no rule %s%s%s%s", bus, rules[i],
+                            near ? ": did you mean " : "", near ? near : "", near ? "?" : "");
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return e->code ? -1 : 0;
+}
+
+struct stage *bus_stage(struct pipeline *p, const char *bus)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    const struct weir_bus *b = find_bus(p, bus);
+    struct stage *s = b ? b->stage : NULL;
+    (void)pthread_mutex_unlock(&p->lock);
+    return s;
+}
+
+bool bus_is_switched_on(struct journal *j, const char *rule)
+{
+    return journal_counter_value(j, counter_of(j, rule)) != SWITCHED_OFF;
+}
+
+bool bus_rule_is_on(struct pipeline *p, const char *bus, const char *rule)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    const struct weir_bus *b = find_bus(p, bus);
+    size_t i = b ? rule_number(b, rule) : 0;
+    bool is_on = b && i < b->count && atomic_load(&b->rules[i].is_enabled);
+    (void)pthread_mutex_unlock(&p->lock);
+    return is_on;
+}
+
+/* ---- who may be behind ---- */
+
+struct reach {
+    const struct stage *seen[64];
+    size_t count;
+    int64_t waiting_max;
+    const struct stage *full;
+};
+
+static void look_at_port(struct reach *r, const struct port *port);
+
+static void look_at_stage(struct reach *r, const struct stage *s)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->seen[i] == s)
+            return;
+    if (r->full || r->count == sizeof r->seen / sizeof *r->seen)
+        return;
+    r->seen[r->count++] = s;
+    if (inlet_is_full(s->inlet) || inlet_waiting(s->inlet) >= r->waiting_max)
+        r->full = s;
+    for (size_t i = 0; i < s->port_count; i++)
+        look_at_port(r, &s->ports[i]);
+}
+
+static void look_at_port(struct reach *r, const struct port *port)
+{
+    for (size_t i = 0; i < port->count; i++)
+        look_at_stage(r, port->edges[i].to);
+}
+
+const struct stage *bus_reader_behind(struct pipeline *p, const struct stage *bus,
+                                      char *const *rules, size_t n, int64_t waiting_max)
+{
+    struct reach r = {.waiting_max = waiting_max};
+    if (!n) {
+        look_at_stage(&r, bus);
+        return r.full;
+    }
+    if (inlet_is_full(bus->inlet) || inlet_waiting(bus->inlet) >= waiting_max)
+        return bus;
+    (void)pthread_mutex_lock(&p->lock);
+    const struct weir_bus *b = find_bus(p, bus->name);
+    for (size_t i = 0; b && i < n; i++) {
+        size_t number = rule_number(b, rules[i]);
+        if (number < b->count)
+            look_at_port(&r, &bus->ports[b->first_port + number]);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return r.full;
 }

@@ -151,7 +151,7 @@ const char *trace_kind_text(enum trace_kind kind)
 {
     static const char *const texts[] = {"?",         "accepted", "passed",        "filtered",
                                         "delivered", "retry",    "dead-lettered", "dropped",
-                                        "failed"};
+                                        "failed",    "replayed"};
     return (unsigned)kind < sizeof texts / sizeof *texts ? texts[kind] : "?";
 }
 

@@ -20,7 +20,8 @@ enum trace_kind {
     TRACE_RETRY,
     TRACE_DEAD_LETTERED,
     TRACE_DROPPED,
-    TRACE_FAILED, /* and went to the readers of the stage's `.failed` */
+    TRACE_FAILED,   /* and went to the readers of the stage's `.failed` */
+    TRACE_REPLAYED, /* brought again from an archive, to the stage, by the replay that detail names */
 };
 
 struct trace *trace_open(const char *folder, uint64_t bytes_max, struct error *e);

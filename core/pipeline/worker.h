@@ -19,6 +19,7 @@ enum {
     LEDGER_ACCEPTED,
     LEDGER_COPIED,   /* further branches made by fan-out */
     LEDGER_REDRIVEN, /* dead letters sent back to their stages */
+    LEDGER_REPLAYED, /* brought again from archives */
     LEDGER_REPEATED, /* done again from a copy on disk, after a crash or a failure */
     LEDGER_DELIVERED,
     LEDGER_FILTERED,

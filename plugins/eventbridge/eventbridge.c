@@ -203,34 +203,52 @@ static weir_event *shape(const struct bus *b, const weir_host *h, const weir_eve
     return ev;
 }
 
-/* A rule that shapes gets an event of its own; all others share one, and its body is that of `in`. */
-static size_t route(const struct bus *b, const weir_host *h, const weir_event *in, weir_batch *out)
+/* Is it for this rule now? */
+static bool wants(const struct bus *b, const weir_event *in, uint32_t rule, bool is_for_some)
+{
+    return b->buses->is_enabled(b->buses, b->handle, rule) &&
+           (!is_for_some || b->buses->replays_to(b->buses, b->handle, in, rule));
+}
+
+/* A rule that shapes gets an event of its own; all others share one, and its body is that of `in`. What a
+ * replay brings for some rules is for nobody else: true only of an event that no rule wanted. */
+static bool route(const struct bus *b, const weir_host *h, const weir_batch *batch, size_t at,
+                  weir_batch *out)
 {
     struct worker *w = h->worker;
+    const weir_event *in = batch->events[at];
     const struct archive_options *a = b->archive.item;
     const uint32_t *hits = NULL;
     size_t n = b->match->test(b->match, b->set, in, &hits), taken = 0;
-    bool is_kept = a && !a->pattern.ptr;
-    weir_event *shared = h->pass(h, out, in);
-    h->to(h, shared, BUS_ALL);
+    int replayed = b->buses->replayed(b->buses, in);
+    bool is_kept = a && !a->pattern.ptr, is_for_some = replayed == WEIR_REPLAYED_TO_SOME;
+    weir_event *shared = is_for_some ? NULL : h->pass(h, out, in);
+    if (shared)
+        h->to(h, shared, BUS_ALL);
     for (size_t i = 0; i < n; i++) {
         uint32_t rule = hits[i];
         if (rule == b->rules.count) {
             is_kept = true;
             continue;
         }
-        if (!b->buses->is_enabled(b->buses, b->handle, rule))
+        if (!wants(b, in, rule, is_for_some))
             continue;
         taken++;
+        if (!b->compiled[rule] && !shared)
+            shared = h->pass(h, out, in);
         h->to(h, b->compiled[rule] ? shape(b, h, in, rule, out) : shared, BUS_RULES + rule);
         if (!w->hits[rule]++)
             w->touched[w->touched_count++] = rule;
     }
-    if (!taken)
-        h->to(h, shared, BUS_UNMATCHED);
-    if (is_kept)
+    if (is_kept && replayed == WEIR_LIVE)
         w->kept[w->kept_count++] = in;
-    return taken;
+    if (taken)
+        return false;
+    if (is_for_some)
+        h->mark(h, batch, at, WEIR_DROP, NULL);
+    else
+        h->to(h, shared, BUS_UNMATCHED);
+    return !is_for_some;
 }
 
 /* Last: a batch that is to come again is not kept twice. */
@@ -248,7 +266,7 @@ static weir_status bus_batch(void *self, const weir_host *h, const weir_batch *i
     w->kept_count = 0;
     w->is_short = false;
     for (size_t i = 0; i < in->count; i++)
-        unmatched += !route(self, h, in->events[i], out);
+        unmatched += route(self, h, in, i, out);
     archive_all(self, w);
     if (unmatched)
         h->observe(h, w->unmatched, (double)unmatched);
