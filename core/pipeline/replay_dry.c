@@ -6,7 +6,7 @@
 #include "pipeline/replay_priv.h"
 #include "json/json.h"
 
-enum { PAGE_RECORDS = 2000, PAGE_BYTES = 1 << 20 };
+enum { PAGE_RECORDS = 500, PAGE_BYTES = 1 << 20 };
 
 struct counted { /* a rule */
     char *name;  /* "bus.large" */

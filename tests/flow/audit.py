@@ -19,7 +19,7 @@ sinks:
   work: { plugin: sqs, inputs: [bus.odd], queue: work }
   last: { plugin: file, inputs: [again], path: %s }
 """
-LEFT, RIGHT = ("accepted", "copied", "redriven", "repeated"), \
+LEFT, RIGHT = ("accepted", "copied", "redriven", "replayed", "repeated"), \
     ("delivered", "filtered", "dead_lettered", "dropped", "returned", "on_disk", "in_memory")
 
 

@@ -102,12 +102,31 @@ static void bus_store(const weir_buses *s, weir_archive *a, const weir_event *ev
     a->stored++;
 }
 
+/* What has the attribute "replay-name" is brought by a replay; of "some" for rule 1 alone. */
+static int bus_replayed(const weir_buses *s, const weir_event *ev)
+{
+    for (size_t i = 0; i < ev->attrs.count; i++)
+        if (weir_same(ev->attrs.items[i].key, "replay-name"))
+            return weir_same(ev->attrs.items[i].value, "some") ? WEIR_REPLAYED_TO_SOME
+                                                               : WEIR_REPLAYED;
+    return WEIR_LIVE;
+}
+
+static bool bus_replays_to(const weir_buses *s, const weir_bus *b, const weir_event *ev,
+                           uint32_t rule)
+{
+    ck_assert_int_eq(bus_replayed(s, ev), WEIR_REPLAYED_TO_SOME);
+    return rule == 1;
+}
+
 static const weir_buses buses = {
     .base = WEIR_OFFER(WEIR_BUS),
     .open = bus_open,
     .is_enabled = bus_is_enabled,
     .archive = bus_archive,
     .store = bus_store,
+    .replayed = bus_replayed,
+    .replays_to = bus_replays_to,
 };
 
 static weir_test *bus(const char *rules)
@@ -219,6 +238,52 @@ START_TEST(archives_once)
 }
 END_TEST
 
+START_TEST(replays)
+{
+    weir_test *t = weir_test_new(WEIR_TEST_TRANSFORM, "eventbridge",
+                                 "rules={\"a\":{\"pattern\":\"A\"},\"b\":{\"pattern\":\"*\"},"
+                                 "\"c\":{\"pattern\":\"A\",\"input_path\":\"$.detail\"}}",
+                                 "archive={\"name\":\"kept\"}", NULL);
+    weir_test_give(t, &match.base);
+    weir_test_give(t, &shapes.base);
+    weir_test_give(t, &buses.base);
+    ck_assert_int_eq(weir_test_start(t), WEIR_OK);
+    weir_test_set(t, weir_test_event(t, "{}"), "@type", "A");
+    weir_event *whole = weir_test_event(t, "{}"), *some = weir_test_event(t, "{}");
+    weir_test_set(t, whole, "@type", "A");
+    weir_test_set(t, whole, "@replay-name", "whole");
+    weir_test_set(t, some, "@type", "A");
+    weir_test_set(t, some, "@replay-name", "some");
+    ck_assert_int_eq(weir_test_push(t), WEIR_OK);
+    ck_assert_uint_eq(one_archive.stored, 1); /* not what came from there */
+    ck_assert_uint_eq(weir_test_out_count(t), 5);
+    const weir_test_out *live = weir_test_out_of(t, 0), *again = weir_test_out_of(t, 2),
+                        *one = weir_test_out_of(t, 4);
+    ck_assert(weir_test_is_on(live, 0) && weir_test_is_on(live, 2) && weir_test_is_on(live, 3));
+    ck_assert(weir_test_is_on(again, 0) && weir_test_is_on(again, 2) && weir_test_is_on(again, 3));
+    ck_assert(weir_test_is_on(weir_test_out_of(t, 3), 4));
+    ck_assert(weir_test_is_on(one, 3) && !weir_test_is_on(one, 0) && !weir_test_is_on(one, 1) &&
+              !weir_test_is_on(one, 2));
+    ck_assert_int_eq(weir_test_free(t), 0);
+}
+END_TEST
+
+/* It is for a rule that does not want it: it ends there, and goes to nobody else. */
+START_TEST(replays_for_nobody)
+{
+    weir_test *t = bus("rules={\"a\":{\"pattern\":\"A\"},\"b\":{\"pattern\":\"B\"}}");
+    ck_assert_int_eq(weir_test_start(t), WEIR_OK);
+    weir_event *some = weir_test_event(t, "{}");
+    weir_test_set(t, some, "@type", "A");
+    weir_test_set(t, some, "@replay-name", "some");
+    ck_assert_int_eq(weir_test_push(t), WEIR_OK);
+    ck_assert_uint_eq(weir_test_out_count(t), 0);
+    ck_assert_int_eq(weir_test_fate_of(t, 0)->status, WEIR_DROP);
+    ck_assert_double_eq(weir_test_metric(t, "unmatched"), 0);
+    ck_assert_int_eq(weir_test_free(t), 0);
+}
+END_TEST
+
 START_TEST(shapes_for_its_own_rule_only)
 {
     weir_test *t = bus(shaping);
@@ -282,7 +347,7 @@ int main(void)
 {
     return run_tests("eventbridge",
                      (const TTest *const[]){routes_one_shared_event, tells_what_no_rule_wanted,
-                                            follows_the_switch, archives, archives_once,
-                                            shapes_for_its_own_rule_only, retries_without_memory,
-                                            refuses_wrong_rules, NULL});
+                                            follows_the_switch, archives, archives_once, replays,
+                                            replays_for_nobody, shapes_for_its_own_rule_only,
+                                            retries_without_memory, refuses_wrong_rules, NULL});
 }

@@ -197,6 +197,42 @@ START_TEST(blocks_are_bounded)
 }
 END_TEST
 
+static void check_range(struct archive *a, const int64_t *times, uint64_t first, uint64_t end)
+{
+    struct archive_range r;
+    archive_range(a, times[0] * second, times[1] * second, &r);
+    ck_assert_uint_eq(r.first, first);
+    ck_assert_uint_eq(r.end, end);
+    ck_assert(r.first == r.end || (r.last >= r.first && r.last < r.end));
+}
+
+/* Whole blocks: one with 10 records of second 0, one of second 100, with a clock that went back to 90, one
+ * of second 200. */
+START_TEST(finds_a_range)
+{
+    struct archive *a = open_archive(0, 0);
+    const int64_t t0 = now.wall / second;
+    put(a, "first", 10);
+    clock_fake_move(&now, 100 * second);
+    put(a, "second", 5);
+    now.wall -= 10 * second;
+    put(a, "back", 5);
+    now.wall += 110 * second;
+    put(a, "third", 10);
+    check_range(a, (const int64_t[]){0, t0}, 0, 0);
+    check_range(a, (const int64_t[]){0, t0 + 1}, 0, 10);
+    check_range(a, (const int64_t[]){t0, t0 + 91}, 0, 20);
+    check_range(a, (const int64_t[]){t0 + 1, t0 + 91}, 10, 20);
+    check_range(a, (const int64_t[]){t0 + 91, t0 + 100}, 10, 20);
+    check_range(a, (const int64_t[]){t0 + 101, t0 + 200}, 0, 0);
+    check_range(a, (const int64_t[]){t0 + 100, t0 + 1000}, 10, 30);
+    check_range(a, (const int64_t[]){t0 + 201, t0 + 1000}, 0, 0);
+    uint64_t removed;
+    ck_assert_int_eq(archive_clear(a, &removed), WEIR_OK);
+    check_range(a, (const int64_t[]){0, t0 + 1000}, 0, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("journal_archive");
@@ -208,6 +244,7 @@ int main(void)
     tcase_add_test(t, forgets_by_size);
     tcase_add_loop_test(t, is_the_same_after_a_restart, 0, 2);
     tcase_add_test(t, blocks_are_bounded);
+    tcase_add_test(t, finds_a_range);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

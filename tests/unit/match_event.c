@@ -107,6 +107,46 @@ START_TEST(envelope_text)
 }
 END_TEST
 
+/* Of an event that a replay brings, and of no other. */
+START_TEST(replay_name)
+{
+    static const weir_attr replayed[] = {{{"a", 1}, {"b", 1}},
+                                         {{"replay-name", 11}, {"again \"1\"", 9}}};
+    static const char *const paths[] = {"$.replay-name", "$.replay-name[0]"};
+    static const char *const found[] = {"\"again \\\"1\\\"\"", "null"};
+    struct buf out = {0};
+    struct error e = {0};
+    set_event(order);
+    ck_assert_uint_eq(hits_of("{\"replay-name\": [{\"exists\": false}]}", 0), 1);
+    ck_assert_uint_eq(hits_of("{\"replay-name\": [{\"exists\": true}]}", 0), 0);
+    struct shape *s = shape_new(NULL, "$.replay-name", NULL, NULL, &e, NULL);
+    shape_apply(s, &event, NULL, 0, &out);
+    ck_assert_str_eq(buf_text(&out), "null");
+    shape_free(s);
+    event.attrs = (weir_pairs){2, replayed};
+    ck_assert_uint_eq(hits_of("{\"replay-name\": [{\"exists\": false}]}", 0), 0);
+    ck_assert_uint_eq(hits_of("{\"replay-name\": [{\"prefix\": \"again\"}]}", 0), 1);
+    ck_assert_uint_eq(hits_of("{\"replay-name\": [\"other\"]}", 0), 0);
+    for (size_t i = 0; i < 2; i++) {
+        out.len = 0;
+        s = shape_new(NULL, paths[i], NULL, NULL, &e, NULL);
+        shape_apply(s, &event, NULL, 0, &out);
+        ck_assert_str_eq(buf_text(&out), found[i]);
+        shape_free(s);
+    }
+    static const char *const templates[] = {"<aws.events.event.json>", "<aws.events.event>"};
+    for (size_t i = 0; i < 2; i++) {
+        out.len = 0;
+        s = shape_new(NULL, NULL, NULL, templates[i], &e, NULL);
+        shape_apply(s, &event, NULL, 0, &out);
+        ck_assert(strstr(buf_text(&out), "\"region\":\"us-east-1\",\"replay-name\":\"again "
+                                         "\\\"1\\\"\",\"resources\":[]"));
+        shape_free(s);
+    }
+    buf_fini(&out);
+}
+END_TEST
+
 static const char *explain(const char *pattern, struct buf *out)
 {
     struct match_set *set = match_set_new(NULL);
@@ -299,6 +339,7 @@ int main(void)
     tcase_add_test(t, envelope_members);
     tcase_add_test(t, bodies_that_are_no_json);
     tcase_add_test(t, envelope_text);
+    tcase_add_test(t, replay_name);
     tcase_add_test(t, explains);
     tcase_add_test(t, shape_of_the_whole);
     tcase_add_test(t, limits);

@@ -491,11 +491,15 @@ static const weir_component rig_sinks[] = {TAKE("take", 0), TAKE("take_keeps", W
                                            TAKE("take_blocking", WEIR_BLOCKING),
                                            TAKE("take_in_order", WEIR_IN_ORDER)};
 
+static const weir_component *rig_more; /* a component of the test's own; may be NULL */
+
 static inline const weir_component *rig_find(void *user, const char *name, enum role role,
                                              struct error *e)
 {
     static const weir_component *const all[] = {rig_sources, rig_transforms, rig_sinks};
     static const size_t counts[] = {3, 4, 4};
+    if (rig_more && role == ROLE_TRANSFORM && strcmp(rig_more->name, name) == 0)
+        return rig_more;
     for (size_t i = 0; i < counts[role]; i++)
         if (strcmp(all[role][i].name, name) == 0)
             return &all[role][i];
@@ -578,9 +582,11 @@ static inline void rig_print(struct rig *r)
         stderr,
         "accepted %lld copied %lld delivered %lld filtered %lld dead %lld dropped %lld in "
         "flight %lld (kept %lld), told %d, got %d %d, memory %llu\n",
-        (long long)c[0], (long long)c[1], (long long)c[4], (long long)c[5], (long long)c[6],
-        (long long)c[7], (long long)in_flight, (long long)r->pipeline->in_memory, world.told_count,
-        world.got_count[0], world.got_count[1], (unsigned long long)r->pipeline->budget.used_bytes);
+        (long long)c[LEDGER_ACCEPTED], (long long)c[LEDGER_COPIED], (long long)c[LEDGER_DELIVERED],
+        (long long)c[LEDGER_FILTERED], (long long)c[LEDGER_DEAD_LETTERED],
+        (long long)c[LEDGER_DROPPED], (long long)in_flight, (long long)r->pipeline->in_memory,
+        world.told_count, world.got_count[0], world.got_count[1],
+        (unsigned long long)r->pipeline->budget.used_bytes);
 }
 
 /* A look a millisecond until `condition` holds; the pipeline's own threads do the work. */
