@@ -1,7 +1,7 @@
 /* pipeline/audit.h: the ledger against the records: what the counters say, and what is there.
  *
- * accepted + copied + redriven + repeated = delivered + filtered + dead-lettered + dropped + returned +
- * in flight, which is the records that wait in the streams of the stages, counted, and what memory held.
+ * accepted + copied + redriven + replayed + repeated = delivered + filtered + dead-lettered + dropped +
+ * returned + in flight, which is the records that wait in the streams of the stages, counted, and what memory held.
  * Per stage: the records that its stream got = those that ended + those that wait. */
 #pragma once
 #include "journal/journal.h"

@@ -117,18 +117,11 @@ void replay_find_range(struct archive *a, int64_t from_ns, int64_t to_ns, struct
 
 /* ---- asking for one ---- */
 
-static bool is_name(const char *name)
-{
-    static const char good[] = ".-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    size_t n = strlen(name);
-    return n && n <= REPLAY_NAME_MAX && strspn(name, good) == n;
-}
-
 int replay_check(const struct replay_spec *s, struct error *e)
 {
     const struct match_env env = {"000000000000", "us-east-1"};
     struct match_set *set;
-    if (s->name && !is_name(s->name))
+    if (s->name && !replay_is_name(s->name))
         return error_set(e, EXIT_USAGE_ERROR,
                          "a replay's name has 1 to %d letters, digits, dots, - and _",
                          REPLAY_NAME_MAX);

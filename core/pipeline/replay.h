@@ -50,7 +50,7 @@ bool replays_wants(struct replays *rs, weir_str name, const char *rule);
 
 /* What would be sent: a page of it, from record `from` on (0: the first). The rules are those of the bus
  * as the file has them; those that are off are left out. Adds
- * {"next":N,"looked":N,"events":N,"bytes":N,"bus":"...","rules":[{"rule":"a","events":N}],"unmatched":N}; next 0: it was
+ * {"next":N,"looked":N,"events":N,"bytes":N,"rules":[{"rule":"a","events":N}],"unmatched":N}; next 0: it was
  * the last. */
 struct replay_rules {
     const struct service_rule *items;

@@ -106,6 +106,7 @@ void replay_set_name(struct event *ev, const char *name); /* which lives as long
 
 /* replay_record.c */
 void replay_print(const struct replay *r, struct buf *out); /* under the lock */
+bool replay_is_name(const char *name);
 struct replay *replay_new(const struct replay_spec *s);
 struct replay *replay_read(weir_str json);               /* NULL: it is no replay */
 void replay_save(struct replay *r);                      /* not under the lock */

@@ -10,6 +10,13 @@
 const char *const replay_state_names[REPLAY_STATES] = {"STARTING", "RUNNING", "COMPLETED",
                                                        "CANCELLED", "FAILED"};
 
+bool replay_is_name(const char *name)
+{
+    static const char good[] = ".-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t n = strlen(name);
+    return n && n <= REPLAY_NAME_MAX && strspn(name, good) == n;
+}
+
 /* ---- writing ---- */
 
 static void add_text(struct buf *out, const char *key, const char *text)
@@ -232,7 +239,8 @@ struct replay *replay_read(weir_str json)
     if (json_check(json, NULL, NULL) != WEIR_OK || json_kind(json) != WEIR_JSON_OBJECT)
         return NULL;
     arena_init(&a);
-    if (read_spec(json, &spec, &a, &e) == 0 && spec.name && spec.archive) {
+    if (read_spec(json, &spec, &a, &e) == 0 && spec.name && replay_is_name(spec.name) &&
+        spec.archive) {
         r = replay_new(&spec);
         r->reason = copy_of(text_at(json, "reason", &a));
         r->first = number_at(json, "first");

@@ -356,8 +356,10 @@ bool bus_rule_is_on(struct pipeline *p, const char *bus, const char *rule)
 
 /* ---- who may be behind ---- */
 
+enum { REACH_MAX = 256 };
+
 struct reach {
-    const struct stage *seen[64];
+    const struct stage *seen[REACH_MAX];
     size_t count;
     int64_t waiting_max;
     const struct stage *full;
@@ -370,7 +372,7 @@ static void look_at_stage(struct reach *r, const struct stage *s)
     for (size_t i = 0; i < r->count; i++)
         if (r->seen[i] == s)
             return;
-    if (r->full || r->count == sizeof r->seen / sizeof *r->seen)
+    if (r->full || r->count == REACH_MAX)
         return;
     r->seen[r->count++] = s;
     if (inlet_is_full(s->inlet) || inlet_waiting(s->inlet) >= r->waiting_max)

@@ -9,7 +9,7 @@ from harness import ROOT, WEIR, Case, environment, main, on_terminal, wait_for, 
 
 PIPELINE = "config/pipeline.yaml"
 COMMANDS = ("run", "validate", "graph", "plugins", "logs", "queue", "dlq", "audit", "trace", "rules", "journal",
-            "reload", "archive", "schema", "completion", "version")
+            "reload", "archive", "replay", "schema", "completion", "version")
 
 
 class CommandLine(Case):
