@@ -137,7 +137,7 @@ static void look_at_page(struct dry *d, struct archive *a, uint64_t from)
             look_at(d, ev, bytes.len);
         block_unref(block);
     }
-    block_pool_fini(&nobody.blocks);
+    block_pool_trim(&nobody.blocks);
     reader_free(reader);
 }
 

@@ -17,7 +17,8 @@ enum {
     TURN_BYTES = 256 << 10,
     FLYING_MAX = 4,          /* batches */
     BEHIND_MAX = 2048,       /* events before a stage: it is waited for */
-    JOURNAL_ROOM = 16 << 20, /* is left to what is live */
+    JOURNAL_ROOM = 16 << 20, /* is left to what is live, as is */
+    MEMORY_LEFT = 8,         /* this part of all memory */
 };
 static const int64_t look_again_ns = 10 * MS, fail_again_ns = 1000 * MS, burst_ns = 50 * MS;
 
@@ -82,6 +83,11 @@ static void slot_ended(struct slot *s)
     batch_close(s->owner);
 }
 
+static size_t batch_bytes(size_t n)
+{
+    return sizeof(struct replay_batch) + n * sizeof(struct slot);
+}
+
 static bool has_failed(const struct replay_batch *b)
 {
     for (uint32_t i = 0; i < b->count; i++)
@@ -107,6 +113,7 @@ static void batch_forget(struct replay *r, struct replay_batch *b)
         atomic_fetch_sub(&r->open, b->count);
     for (uint32_t i = 0; i < b->count; i++)
         slot_fini(&b->slots[i]);
+    budget_give(&r->all->pipeline->budget, batch_bytes(b->count));
     mem_free(b);
 }
 
@@ -193,7 +200,7 @@ static bool take(struct gather *g, uint64_t sequence, weir_str bytes)
 {
     struct replay *r = g->replay;
     weir_status s;
-    struct event *ev = codec_read(bytes, g->batch->block, &r->all->pipeline->budget, &s);
+    struct event *ev = codec_read(bytes, g->batch->block, &r->all->pipeline->inflow, &s);
     if (!ev && s == WEIR_E_RETRY)
         return false;
     if (!ev) {
@@ -253,7 +260,8 @@ static void read_batch(struct gather *g)
 static struct replay_batch *batch_of_slots(struct replay *r, const struct gather *g)
 {
     size_t n = g->batch->pub.count;
-    struct replay_batch *b = mem_grow(NULL, sizeof *b + n * sizeof(struct slot));
+    struct replay_batch *b = mem_grow(NULL, batch_bytes(n));
+    budget_charge(&r->all->pipeline->budget, batch_bytes(n));
     *b = (struct replay_batch){.replay = r,
                                .until = g->until,
                                .missed = g->missed,
@@ -371,7 +379,7 @@ static bool may_send(struct replay *r, const struct stage *bus)
     const struct stage *behind = bus_reader_behind(p, bus, r->rules, r->rule_count, BEHIND_MAX);
     if (behind)
         (void)snprintf(text, sizeof text, "%s, which has many events before it", behind->name);
-    else if (budget_is_tight(&p->budget))
+    else if (!budget_has_room(&p->inflow, (size_t)(p->budget.limit_bytes / MEMORY_LEFT)))
         (void)snprintf(text, sizeof text, "memory");
     else if (!journal_has_room(p->journal, JOURNAL_ROOM))
         (void)snprintf(text, sizeof text, "room in the journal");
