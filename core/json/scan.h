@@ -8,7 +8,7 @@
 
 static inline bool scan_is_blank(char c)
 {
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+    return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
 }
 
 static inline const char *scan_blanks(const char *p, const char *end)

@@ -43,6 +43,7 @@ void match_ctx_free(struct match_ctx *c)
     mem_free(c->marks);
     mem_free(c->frames);
     mem_free(c->masks);
+    mem_free(c->blocks);
     buf_fini(&c->text);
     buf_fini(&c->lower);
     buf_fini(&c->key);
@@ -122,49 +123,49 @@ static void feed_envelope(struct match_ctx *c, const weir_event *ev)
     if (has(c, ENVELOPE_REPLAY_NAME) && envelope_replay(ev).ptr)
         feed_member(c, ENVELOPE_REPLAY_NAME, envelope_replay(ev));
     if (has(c, ENVELOPE_RESOURCES))
-        (void)scan_value(c, envelope_resources(ev), c->set->members[ENVELOPE_RESOURCES]);
+        (void)scan_value(c, envelope_resources(ev), c->set->members[ENVELOPE_RESOURCES], false);
 }
 
 /* ---- events --------------------------------------------------------------------------------------- */
 
-static bool walk_event(struct match_ctx *c, const weir_event *ev, bool is_careful)
+static bool walk_event(struct match_ctx *c, const weir_event *ev, bool is_checked)
 {
     weir_str body = {ev->body->ptr, ev->body->len};
-    begin(c, is_careful);
     feed_envelope(c, ev);
     if (!has(c, ENVELOPE_DETAIL))
-        return true;
-    return body.len && scan_value(c, body, c->set->members[ENVELOPE_DETAIL]);
+        return !is_checked || json_check(body, NULL, NULL) == WEIR_OK;
+    return body.len && scan_value(c, body, c->set->members[ENVELOPE_DETAIL], is_checked);
 }
 
 size_t match_event(struct match_ctx *c, const weir_event *ev, unsigned flags, const uint32_t **hits)
 {
-    weir_str body = {ev->body->ptr, ev->body->len};
     *hits = c->hits;
-    if (!(flags & MATCH_KNOWN_GOOD) && json_check(body, NULL, NULL) != WEIR_OK)
-        return SIZE_MAX;
-    bool is_json = walk_event(c, ev, false);
-    if (is_json && c->has_duplicate)
-        is_json = walk_event(c, ev, true);
+    begin(c, false);
+    bool is_json = walk_event(c, ev, !(flags & MATCH_KNOWN_GOOD));
+    if (is_json && c->has_duplicate) {
+        begin(c, true);
+        is_json = walk_event(c, ev, false);
+    }
     return is_json ? finish(c, hits) : SIZE_MAX;
 }
 
-static bool walk_json(struct match_ctx *c, weir_str json, bool is_careful)
+static bool walk_json(struct match_ctx *c, weir_str json, bool is_checked)
 {
-    begin(c, is_careful);
     weir_str value = json_trim(json);
-    if (!value.len || *value.ptr != '{')
-        return value.len != 0; /* no object, no fields */
-    return scan_value(c, value, 0) != NULL;
+    if (value.len && *value.ptr == '{')
+        return scan_value(c, value, 0, is_checked);
+    /* No object, no fields. */
+    return value.len && (!is_checked || json_check(value, NULL, NULL) == WEIR_OK);
 }
 
 size_t match_json(struct match_ctx *c, weir_str json, unsigned flags, const uint32_t **hits)
 {
     *hits = c->hits;
-    if (!(flags & MATCH_KNOWN_GOOD) && json_check(json, NULL, NULL) != WEIR_OK)
-        return SIZE_MAX;
-    bool is_json = walk_json(c, json, false);
-    if (is_json && c->has_duplicate)
-        is_json = walk_json(c, json, true);
+    begin(c, false);
+    bool is_json = walk_json(c, json, !(flags & MATCH_KNOWN_GOOD));
+    if (is_json && c->has_duplicate) {
+        begin(c, true);
+        is_json = walk_json(c, json, false);
+    }
     return is_json ? finish(c, hits) : SIZE_MAX;
 }

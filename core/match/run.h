@@ -2,6 +2,7 @@
  * (and cleared when these have all been used, after 2^32 events). */
 #pragma once
 #include "match/set.h"
+#include "json/masks.h"
 
 enum { RUN_STEPS_MAX = 1 << 24 }; /* of the search for values that agree, in one event */
 
@@ -66,6 +67,8 @@ struct match_ctx {
     SET_LIST(struct run_mark, marks);
     SET_LIST(struct run_frame, frames);
     SET_LIST(struct run_mask, masks);
+    struct masks_block *blocks; /* of the text in hand */
+    size_t blocks_cap;
     uint32_t arrays;
     uint32_t steps;  /* of the search for values that agree, over all subs */
     bool is_careful; /* a second walk, because names come twice: the last one counts */
@@ -73,8 +76,9 @@ struct match_ctx {
     struct buf text, lower, key; /* scratch */
 };
 
-/* The value at p of the name `node`: its fields are tested; behind it, or NULL where it is no JSON. */
-const char *scan_value(struct match_ctx *c, weir_str text, uint32_t node);
+/* A text is the value of the name `node`: its fields are tested. False: it is no JSON; without
+ * `is_checked` that is only seen in what is named. */
+bool scan_value(struct match_ctx *c, weir_str text, uint32_t node, bool is_checked);
 
 weir_str scan_text(struct match_ctx *c, weir_str token); /* of a text; until the next call */
 

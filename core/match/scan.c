@@ -4,133 +4,87 @@
 #include "match/run.h"
 #include "json/json.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+/* Between two tokens. */
+struct cursor {
+    const struct masks_block *block;
+    const char *start; /* of the block */
+    uint64_t tokens;   /* of the block, that are still ahead */
+};
 
 struct walk {
     struct match_ctx *ctx;
+    struct cursor at;
+    const struct masks_block *last; /* of the text */
     const char *end;
-    unsigned depth;
+    unsigned depth, found; /* enum masks_found */
 };
 
-struct name {
-    const char *ptr, *close; /* as it stands, and its closing quote */
-    size_t len;              /* of `ptr`; after unescaping no more up to `close` */
-    bool has_escape, has_dot;
-};
+/* ---- tokens --------------------------------------------------------------------------------------- */
 
-/* ---- skipping ------------------------------------------------------------------------------------ */
+static const char no_token[] = "";
 
-enum { BLOCK_BYTES = 64 };
-
-/* A bit for each byte. */
-struct block {
-    uint64_t quotes, slashes, opens, closes;
-};
-
-static struct block read_block(const char *p)
+static inline void enter_block(struct cursor *at)
 {
-    struct block b = {0, 0, 0, 0};
-#ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
-    const __m128i open = _mm_set1_epi8('{'), close = _mm_set1_epi8('}'), bit = _mm_set1_epi8(0x20);
-    for (unsigned i = 0; i < BLOCK_BYTES; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        __m128i curly = _mm_or_si128(v, bit); /* [ and ] become { and } */
-        b.quotes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, quote)) << i;
-        b.slashes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, slash)) << i;
-        b.opens |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(curly, open)) << i;
-        b.closes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(curly, close)) << i;
-    }
-#else
-    for (unsigned i = 0; i < BLOCK_BYTES; i++) {
-        b.quotes |= (uint64_t)(p[i] == '"') << i;
-        b.slashes |= (uint64_t)(p[i] == '\\') << i;
-        b.opens |= (uint64_t)((p[i] | 0x20) == '{') << i;
-        b.closes |= (uint64_t)((p[i] | 0x20) == '}') << i;
-    }
-#endif
-    return b;
+    at->block++;
+    at->start += MASKS_BLOCK_BYTES;
+    at->tokens = at->block->tokens;
 }
 
-/* Where in a text a container is skipped: how deep, and all ones inside a text. */
-struct skipping {
-    size_t depth;
-    uint64_t in_text;
-};
-
-/* Behind the bracket that closes the container, or NULL where none of the block does. */
-static const char *skip_block(struct skipping *at, const char *p, const struct block *b)
+/* The next quote, bracket or comma, or no_token. */
+static inline const char *peek(const struct walk *w, struct cursor *at)
 {
-    uint64_t text = b->quotes;
-    for (unsigned shift = 1; shift < BLOCK_BYTES; shift *= 2)
-        text ^= text << shift;
-    text ^= at->in_text;
-    at->in_text = 0 - (text >> 63);
-    uint64_t marks = (b->opens | b->closes) & ~text;
-    for (; marks; marks &= marks - 1) {
-        at->depth += b->opens & marks & -marks ? 1 : (size_t)-1;
-        if (!at->depth)
-            return p + __builtin_ctzll(marks) + 1;
+    while (!at->tokens) {
+        if (at->block == w->last)
+            return no_token;
+        enter_block(at);
     }
-    return NULL;
+    return at->start + __builtin_ctzll(at->tokens);
 }
 
-/* The same byte by byte, for blocks with escapes; *p is left behind the block or an escape. */
-static const char *skip_bytes(struct skipping *at, const char **p, const char *end)
+static inline const char *take(const struct walk *w, struct cursor *at)
 {
-    const char *c = *p;
-    for (; c < end; c++) {
-        if (*c == '"')
-            at->in_text = ~at->in_text;
-        else if (at->in_text)
-            c += *c == '\\';
-        else if ((*c | 0x20) == '{')
-            at->depth++;
-        else if ((*c | 0x20) == '}' && !--at->depth)
-            return c + 1;
-    }
-    *p = c;
-    return NULL;
-}
-
-static const char *skip_container(const char *p, const char *end)
-{
-    struct skipping at = {0, 0};
-    const char *behind = NULL;
-    while (!behind && end - p >= BLOCK_BYTES) {
-        struct block b = read_block(p);
-        if (b.slashes) {
-            behind = skip_bytes(&at, &p, p + BLOCK_BYTES);
-            continue;
-        }
-        behind = skip_block(&at, p, &b);
-        p += BLOCK_BYTES;
-    }
-    if (behind || p >= end)
-        return behind;
-    char last[BLOCK_BYTES] = {0};
-    memcpy(last, p, (size_t)(end - p));
-    struct block b = read_block(last);
-    return b.slashes ? skip_bytes(&at, &p, end) : skip_block(&at, p, &b);
-}
-
-static const char *token_end(const char *p, const char *end)
-{
-    while (p < end && *p != ',' && *p != '}' && *p != ']' && !scan_is_blank(*p))
-        p++;
+    const char *p = peek(w, at);
+    at->tokens &= at->tokens - 1;
     return p;
 }
 
-static const char *skip(const char *p, const char *end)
+/* The bracket among the marks at which the depth falls to `outside`, or 0. */
+static inline uint64_t find_close(const struct masks_block *b, uint64_t marks, int32_t depth,
+                                  int32_t outside)
 {
-    if (*p == '{' || *p == '[')
-        return skip_container(p, end);
-    if (*p != '"')
-        return token_end(p, end);
-    p = scan_text_end(p + 1, end);
-    return p < end ? p + 1 : NULL;
+    for (; marks; marks &= marks - 1) {
+        uint64_t bit = marks & -marks;
+        depth += b->opens & bit ? 1 : -1;
+        if (depth == outside)
+            return bit;
+    }
+    return 0;
+}
+
+/* Behind the bracket that closes the container whose opening one was taken last. */
+static bool skip_container(struct walk *w)
+{
+    int32_t outside = (int32_t)w->depth, depth = outside + 1;
+    for (;;) {
+        const struct masks_block *b = w->at.block;
+        uint64_t close = 0;
+        if (b->low <= outside)
+            close = find_close(b, (b->opens | b->closes) & w->at.tokens, depth, outside);
+        if (close) {
+            w->at.tokens &= ~(close | (close - 1));
+            return true;
+        }
+        if (b == w->last)
+            return false;
+        enter_block(&w->at);
+        depth = w->at.block->depth;
+    }
+}
+
+/* The quote that closes the text at p, or no_token. */
+static inline const char *take_text(const struct walk *w, struct cursor *at, const char *p)
+{
+    return take(w, at) == p ? take(w, at) : no_token;
 }
 
 /* ---- texts ---------------------------------------------------------------------------------------- */
@@ -172,42 +126,14 @@ weir_str scan_text(struct match_ctx *c, weir_str token)
 
 /* ---- names ---------------------------------------------------------------------------------------- */
 
-/* From behind the opening quote. */
-static bool read_name(struct name *n, const char *p, const char *end)
+static inline uint64_t length_bit(size_t len)
 {
-    n->ptr = p;
-    n->has_escape = n->has_dot = false;
-#ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), dot = _mm_set1_epi8('.');
-    while (end - p >= 16 && !n->has_escape) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, quote));
-        unsigned inside = quotes ? (quotes & -quotes) - 1 : 0xFFFF; /* bytes before the quote */
-        n->has_escape = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, slash)) & inside;
-        n->has_dot |= ((unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, dot)) & inside) != 0;
-        if (n->has_escape)
-            break;
-        if (quotes) {
-            n->close = p + __builtin_ctz(quotes);
-            n->len = (size_t)(n->close - n->ptr);
-            return true;
-        }
-        p += 16;
-    }
-#endif
-    const char *close = scan_text_end(p, end);
-    n->has_escape = n->has_escape || memchr(p, '\\', (size_t)(close - p));
-    n->has_dot = n->has_dot || memchr(p, '.', (size_t)(close - p));
-    n->close = close;
-    n->len = (size_t)(close - n->ptr);
-    return close < end;
+    return (uint64_t)1 << (len & 63);
 }
 
-static uint32_t find_child(const struct match_set *s, const struct set_node *node, const char *p,
-                           size_t len)
+static uint32_t look_up(const struct match_set *s, const struct set_node *node, const char *p,
+                        size_t len)
 {
-    if (!node->mask || !(node->lengths >> (len & 63) & 1))
-        return SET_NONE;
     uint64_t hash = set_name_hash(p, len);
     const struct set_child *table = s->children + node->children;
     for (size_t at = hash & node->mask; table[at].node != SET_NONE; at = (at + 1) & node->mask)
@@ -217,33 +143,55 @@ static uint32_t find_child(const struct match_set *s, const struct set_node *nod
     return SET_NONE;
 }
 
-/* The node that a name leads to, and the slot that remembers this name in this object. */
-static uint32_t find_name(struct walk *w, uint32_t node, const struct name *n, uint32_t *slot)
+static inline uint32_t find_child(const struct match_set *s, const struct set_node *node,
+                                  const char *p, size_t len)
 {
-    const struct match_set *s = w->ctx->set;
-    weir_str text = {n->ptr, n->len};
-    bool has_dot = n->has_dot;
-    if (n->has_escape) {
-        text = unescape(&w->ctx->key, n->ptr, n->close);
-        has_dot = memchr(text.ptr, '.', text.len) != NULL;
-    }
+    if (!node->mask || !(node->lengths & length_bit(len)))
+        return SET_NONE;
+    return look_up(s, node, p, len);
+}
+
+/* Is there a dot behind what could be the name of a child with children? */
+static inline bool may_lead_on(const struct set_node *node, weir_str name)
+{
+    for (uint64_t stems = node->stems; stems; stems &= stems - 1)
+        for (size_t at = (size_t)__builtin_ctzll(stems); at < name.len; at += 64)
+            if (name.ptr[at] == '.')
+                return true;
+    return false;
+}
+
+/* By the parts of a name with dots. */
+static uint32_t find_parts(struct match_ctx *c, uint32_t node, weir_str name, uint32_t *slot)
+{
+    const struct match_set *s = c->set;
     uint32_t parts = 0;
-    const char *p = text.ptr, *end = p + text.len;
-    while (has_dot) {
-        const char *dot = memchr(p, '.', (size_t)(end - p));
-        if (!dot)
-            break;
+    const char *p = name.ptr, *end = p + name.len;
+    for (const char *dot; (dot = memchr(p, '.', (size_t)(end - p))); p = dot + 1, parts++) {
         node = find_child(s, &s->nodes[node], p, (size_t)(dot - p));
         if (node == SET_NONE)
             return SET_NONE;
-        p = dot + 1, parts++;
     }
     node = find_child(s, &s->nodes[node], p, (size_t)(end - p));
-    if (node != SET_NONE)
-        *slot = s->nodes[node].slots + parts;
-    if (node != SET_NONE && parts)
-        w->ctx->has_dotted = true;
+    if (node == SET_NONE)
+        return SET_NONE;
+    *slot = s->nodes[node].slots + parts;
+    c->has_dotted |= parts != 0;
     return node;
+}
+
+/* The node that a name leads to, and the slot that remembers this name in this object. */
+static inline uint32_t find_name(const struct walk *w, uint32_t node, weir_str name, uint32_t *slot)
+{
+    const struct match_set *s = w->ctx->set;
+    if (w->found & MASKS_SLASH && memchr(name.ptr, '\\', name.len))
+        return find_parts(w->ctx, node, unescape(&w->ctx->key, name.ptr, name.ptr + name.len),
+                          slot);
+    if (s->nodes[node].stems && may_lead_on(&s->nodes[node], name))
+        return find_parts(w->ctx, node, name, slot);
+    uint32_t child = find_child(s, &s->nodes[node], name.ptr, name.len);
+    *slot = child == SET_NONE ? 0 : s->nodes[child].slots;
+    return child;
 }
 
 /* Of a name that comes again in its object only the last one counts. */
@@ -260,135 +208,201 @@ static bool is_counted(struct match_ctx *c, uint32_t slot, uint64_t object, cons
 
 /* ---- values --------------------------------------------------------------------------------------- */
 
-static const char *walk_value(struct walk *w, const char *p, uint32_t node, uint32_t frame);
+static bool walk_value(struct walk *w, const char *p, uint32_t node, uint32_t frame);
 
-static void feed(struct walk *w, const char *p, const char *behind, uint32_t field, uint32_t frame)
+static void feed(struct walk *w, weir_str token, uint32_t field, uint32_t frame)
 {
     struct match_ctx *c = w->ctx;
-    weir_str token = {p, (size_t)(behind - p)}, text = token;
-    int kind = *p == '"'                ? WEIR_JSON_TEXT
-               : *p == 'n'              ? WEIR_JSON_NULL
-               : *p == 't' || *p == 'f' ? WEIR_JSON_BOOL
-                                        : WEIR_JSON_NUMBER;
-    if (kind == WEIR_JSON_TEXT)
-        text = scan_text(c, token);
+    weir_str text = token;
+    char first = *token.ptr;
+    int kind = first == '"'                   ? WEIR_JSON_TEXT
+               : first == 'n'                 ? WEIR_JSON_NULL
+               : first == 't' || first == 'f' ? WEIR_JSON_BOOL
+                                              : WEIR_JSON_NUMBER;
+    if (kind == WEIR_JSON_TEXT) {
+        text = (weir_str){token.ptr + 1, token.len - 2};
+        if (w->found & MASKS_SLASH)
+            text = scan_text(c, token);
+    }
     c->frame = frame;
     feed_value(c, field, kind, text);
 }
 
-static const char *walk_array(struct walk *w, const char *p, uint32_t node, uint32_t frame)
+/* A text, number, true, false or null at p. */
+static bool walk_scalar(struct walk *w, const char *p, uint32_t field, uint32_t frame)
+{
+    const char *behind;
+    if (*p == '"') {
+        behind = take_text(w, &w->at, p);
+        if (behind == no_token)
+            return false;
+        behind++;
+    } else {
+        behind = peek(w, &w->at);
+        if (behind == no_token)
+            behind = w->end;
+        while (behind > p && scan_is_blank(behind[-1]))
+            behind--;
+    }
+    if (behind > p && field != SET_NONE)
+        feed(w, (weir_str){p, (size_t)(behind - p)}, field, frame);
+    return behind > p;
+}
+
+/* From behind its opening bracket to behind the closing one. */
+static bool walk_array(struct walk *w, const char *p, uint32_t node, uint32_t frame)
 {
     struct match_ctx *c = w->ctx;
-    uint32_t array = c->arrays++, index = 0;
-    uint32_t depth = c->frames[frame].depth + 1;
-    p = scan_blanks(p + 1, w->end);
+    uint32_t array = c->arrays++, depth = c->frames[frame].depth + 1;
+    p = scan_blanks(p, w->end);
     if (p < w->end && *p == ']')
-        return p + 1;
-    for (; p < w->end; index++) {
+        return take(w, &w->at) == p;
+    for (uint32_t index = 0; p < w->end; index++) {
         uint32_t inner = frame;
         if (*p == '{' || *p == '[') {
             inner = (uint32_t)c->frames_count;
             SET_PUSH(c, frames) = (struct run_frame){frame, array, index, depth, node};
         }
-        p = walk_value(w, p, node, inner);
-        p = p ? scan_blanks(p, w->end) : w->end;
-        if (p < w->end && *p == ']')
-            return p + 1;
-        if (p >= w->end || *p != ',')
-            return NULL;
+        if (!walk_value(w, p, node, inner))
+            return false;
+        p = take(w, &w->at);
+        if (*p == ']')
+            return true;
+        if (*p != ',')
+            return false;
         p = scan_blanks(p + 1, w->end);
     }
-    return NULL;
+    return false;
 }
 
-/* From a quote to the value behind the colon. */
-static const char *walk_name(struct walk *w, const char *p, struct name *n)
+struct member {
+    weir_str name;
+    const char *value;
+    uint32_t node, slot;
+    bool is_bad;
+};
+
+/* From behind a name to its value; NULL: there is none. */
+static inline const char *value_of(const struct walk *w, const char *p)
 {
-    if (p >= w->end || *p != '"' || !read_name(n, p + 1, w->end))
-        return NULL;
-    p = scan_blanks(n->close + 1, w->end);
-    if (p >= w->end || *p != ':')
+    p = scan_blanks(p, w->end);
+    if (p == w->end || *p != ':')
         return NULL;
     p = scan_blanks(p + 1, w->end);
     return p < w->end ? p : NULL;
 }
 
-/* Behind a member: the quote of the next or, at the end, the brace; NULL where there is neither. */
-static const char *walk_on(const struct walk *w, const char *p)
+static inline bool skip(struct walk *w, struct cursor *at, const char *p)
 {
-    p = p ? scan_blanks(p, w->end) : w->end;
-    if (p >= w->end || (*p != ',' && *p != '}'))
-        return NULL;
-    return *p == '}' ? p : scan_blanks(p + 1, w->end);
+    if (*p == '"') {
+        (void)take(w, at);
+        (void)take(w, at);
+        return true;
+    }
+    if (*p != '{' && *p != '[')
+        return true;
+    (void)take(w, at);
+    w->at = *at;
+    bool is_good = skip_container(w);
+    *at = w->at;
+    return is_good;
 }
 
-static bool note_names(struct walk *w, const char *p, uint32_t node, uint64_t object)
+/* Behind a member: is there another? */
+static inline bool take_comma(const struct walk *w, struct cursor *at, struct member *m)
 {
-    for (;;) {
-        struct name n;
-        uint32_t slot;
-        const char *value = walk_name(w, p, &n);
-        if (!value)
+    const char *p = take(w, at);
+    m->is_bad = *p != ',' && *p != '}';
+    return *p == ',';
+}
+
+/* From in front of a name: the next one that the node has; the others are skipped. False: there is
+ * none, or it is no object (is_bad). */
+static bool next_member(struct walk *w, uint32_t node, struct member *m)
+{
+    struct cursor at = w->at;
+    bool is_there = false;
+    do {
+        const char *name = take(w, &at), *close = take(w, &at), *value;
+        m->is_bad = *name != '"' || *close != '"' || !(value = value_of(w, close + 1));
+        if (m->is_bad)
+            break;
+        weir_str text = {name + 1, (size_t)(close - name - 1)};
+        uint32_t slot, child = find_name(w, node, text, &slot);
+        if (child != SET_NONE) {
+            m->name = text, m->value = value, m->node = child, m->slot = slot;
+            is_there = true;
+            break;
+        }
+        m->is_bad = !skip(w, &at, value);
+    } while (!m->is_bad && take_comma(w, &at, m));
+    w->at = at;
+    return is_there;
+}
+
+static bool note_names(struct walk w, uint32_t node, uint64_t object)
+{
+    struct member m;
+    while (next_member(&w, node, &m)) {
+        w.ctx->slots[m.slot] = (struct run_slot){object, m.name.ptr};
+        if (!skip(&w, &w.at, m.value))
             return false;
-        if (find_name(w, node, &n, &slot) != SET_NONE)
-            w->ctx->slots[slot] = (struct run_slot){object, n.ptr};
-        p = walk_on(w, skip(value, w->end));
-        if (!p || (p < w->end && *p == '}'))
-            return p != NULL;
+        if (!take_comma(&w, &w.at, &m))
+            break;
     }
+    return !m.is_bad;
 }
 
-static const char *walk_object(struct walk *w, const char *p, uint32_t node, uint32_t frame)
+static bool walk_object(struct walk *w, uint32_t node, uint32_t frame)
 {
-    const struct match_set *s = w->ctx->set;
-    if (!s->nodes[node].mask)
-        return skip_container(p, w->end);
     uint64_t object = ++w->ctx->objects;
-    p = scan_blanks(p + 1, w->end);
-    if (p < w->end && *p == '}')
-        return p + 1;
-    if (w->ctx->is_careful && !note_names(w, p, node, object))
-        return NULL;
-    while (p) {
-        struct name n;
-        uint32_t slot = 0;
-        p = walk_name(w, p, &n);
-        if (!p)
-            return NULL;
-        uint32_t child = find_name(w, node, &n, &slot);
-        if (child != SET_NONE && is_counted(w->ctx, slot, object, n.ptr))
-            p = walk_value(w, p, child, frame);
-        else
-            p = skip(p, w->end);
-        p = walk_on(w, p);
-        if (p && p < w->end && *p == '}')
-            return p + 1;
+    struct member m;
+    if (*peek(w, &w->at) == '}')
+        return take(w, &w->at) != no_token;
+    if (w->ctx->is_careful && !note_names(*w, node, object))
+        return false;
+    while (next_member(w, node, &m)) {
+        bool is_good = is_counted(w->ctx, m.slot, object, m.name.ptr)
+                           ? walk_value(w, m.value, m.node, frame)
+                           : skip(w, &w->at, m.value);
+        if (!is_good)
+            return false;
+        if (!take_comma(w, &w->at, &m))
+            break;
     }
-    return NULL;
+    return !m.is_bad;
 }
 
-static const char *walk_value(struct walk *w, const char *p, uint32_t node, uint32_t frame)
+static bool walk_value(struct walk *w, const char *p, uint32_t node, uint32_t frame)
 {
-    uint32_t field = w->ctx->set->nodes[node].field;
-    if (*p == '{' || *p == '[') {
-        if (w->depth == JSON_DEPTH_MAX)
-            return NULL;
-        w->depth++;
-        p = *p == '{' ? walk_object(w, p, node, frame) : walk_array(w, p, node, frame);
-        w->depth--;
-        return p;
-    }
-    const char *behind = skip(p, w->end);
-    if (behind == p)
-        return NULL;
-    if (behind && field != SET_NONE)
-        feed(w, p, behind, field, frame);
-    return behind;
+    const struct set_node *n = &w->ctx->set->nodes[node];
+    if (*p != '{' && *p != '[')
+        return walk_scalar(w, p, n->field, frame);
+    if (take(w, &w->at) != p || w->depth == JSON_DEPTH_MAX)
+        return false;
+    if (*p == '{' && !n->mask)
+        return skip_container(w);
+    w->depth++;
+    bool is_good = *p == '{' ? walk_object(w, node, frame) : walk_array(w, p + 1, node, frame);
+    w->depth--;
+    return is_good;
 }
 
-const char *scan_value(struct match_ctx *c, weir_str text, uint32_t node)
+bool scan_value(struct match_ctx *c, weir_str text, uint32_t node, bool is_checked)
 {
-    struct walk w = {.ctx = c, .end = text.ptr + text.len};
+    size_t count = masks_count(text.len);
+    if (count > c->blocks_cap) {
+        c->blocks_cap = count + count / 2;
+        c->blocks = mem_grow(c->blocks, c->blocks_cap * sizeof *c->blocks);
+    }
+    unsigned found = is_checked ? masks_check(text, c->blocks) : masks_read(text, c->blocks);
+    if (found & MASKS_BAD)
+        return false;
+    struct walk w = {.ctx = c,
+                     .at = {c->blocks, text.ptr, c->blocks->tokens},
+                     .last = c->blocks + count - 1,
+                     .end = text.ptr + text.len,
+                     .found = found};
     const char *p = scan_blanks(text.ptr, w.end);
-    return p < w.end ? walk_value(&w, p, node, 0) : NULL;
+    return p < w.end && walk_value(&w, p, node, 0);
 }

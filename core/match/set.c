@@ -477,7 +477,9 @@ static void seal_nodes(struct match_set *s)
         s->children[i].node = SET_NONE;
     for (uint32_t i = 1; i < s->nodes_count; i++) {
         struct set_node *parent = &s->nodes[s->nodes[i].parent];
-        parent->lengths |= (uint64_t)1 << (s->nodes[i].name.len & 63);
+        uint64_t length = (uint64_t)1 << (s->nodes[i].name.len & 63);
+        parent->lengths |= length;
+        parent->stems |= s->nodes[i].mask ? length : 0;
         place_child(s, parent, i);
     }
     mem_free(counts);

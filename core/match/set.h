@@ -124,6 +124,7 @@ struct set_node { /* one name of the tree; 0 is the event */
     uint32_t children, mask; /* of the table of children; mask 0: none */
     uint32_t slots;          /* one for each way to name it: in 1, 2, ... parts */
     uint64_t lengths;        /* of its children's names, as bits */
+    uint64_t stems;          /* the same of children with children */
     weir_str name;
 };
 

@@ -2,7 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json/check.h"
 #include "json/json.h"
+#include "json/masks.h"
 #include "json/same.h"
 
 /* NOLINTBEGIN(readability-identifier-naming): the name is libFuzzer's. */
@@ -32,6 +34,21 @@ static void walk(weir_str value, struct arena *a, unsigned depth)
     }
 }
 
+/* Whatever the machine's instructions, the answer is that of the check byte by byte. */
+static void compare(weir_str text)
+{
+    bool is_good = check_bytes(text, NULL, NULL) == WEIR_OK;
+    size_t count = masks_count(text.len);
+    struct masks_block *blocks = malloc(count * sizeof *blocks);
+    for (int variant = 0; variant < MASKS_VARIANTS; variant++)
+        if (masks_use(variant)) {
+            require(!(masks_check(text, blocks) & MASKS_BAD) == is_good);
+            (void)masks_read(text, blocks);
+        }
+    require(masks_use(-1));
+    free(blocks);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t at = 0;
@@ -41,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     weir_str text = {copy, size};
     if (size)
         memcpy(copy, data, size);
+    compare(text);
     if (json_check(text, &at, &why) == WEIR_OK) {
         struct arena a;
         arena_init(&a);
