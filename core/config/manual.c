@@ -36,6 +36,10 @@ static const char *type_name(const weir_option *row)
 
 static void add_type(struct buf *out, const weir_option *row, const char * or)
 {
+    if (row->type == WEIR_T_BLOCK && row->scalar) {
+        add_type(out, row->items, or);
+        buf_add_text(out, or);
+    }
     if (row->type != WEIR_T_CHOICE) {
         buf_add_text(out, type_name(row));
         return;
@@ -155,6 +159,8 @@ static void json_rows(const weir_option *rows, struct buf *out, unsigned depth)
         buf_print(out, ",\"required\":%s", rows->required ? "true" : "false");
         if (rows->ports)
             buf_add_text(out, ",\"ports\":true");
+        if (rows->scalar)
+            buf_add_text(out, ",\"scalar\":true");
         if (rows->items && depth < NEST_MAX) {
             buf_add_text(out, ",\"items\":");
             json_rows(rows->items, out, depth + 1);

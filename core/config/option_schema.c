@@ -92,6 +92,20 @@ static void add_scalar(const weir_option *row, struct buf *out)
     }
 }
 
+static void add_kind(const weir_option *row, struct buf *out, unsigned depth);
+
+static void add_block(const weir_option *row, struct buf *out, unsigned depth)
+{
+    if (row->scalar) {
+        buf_add_text(out, "\"anyOf\":[{");
+        add_kind(row->items, out, depth + 1);
+        buf_add_text(out, "},{");
+    }
+    add_object(row->items, out, depth + 1);
+    if (row->scalar)
+        buf_add_text(out, "}]");
+}
+
 static void add_kind(const weir_option *row, struct buf *out, unsigned depth)
 {
     switch (row->type) {
@@ -114,7 +128,7 @@ static void add_kind(const weir_option *row, struct buf *out, unsigned depth)
                      "\"type\":[\"object\",\"array\",\"string\",\"number\",\"boolean\",\"null\"]");
         break;
     case WEIR_T_BLOCK:
-        add_object(row->items, out, depth + 1);
+        add_block(row, out, depth);
         break;
     case WEIR_T_LIST:
     case WEIR_T_MAP:

@@ -85,14 +85,30 @@ static bool is_map(struct fill *f, const struct node *n)
     return n->kind == NODE_NULL || option_value_is_kind(f, n, NODE_MAP);
 }
 
+static void fill_row(struct fill *f, const weir_option *row, struct node *map, char *member);
+static void fill_member(struct fill *f, const weir_option *row, struct node *n, void *member);
+
+/* A value in place of the map: the first row's. */
+static void fill_scalar(struct fill *f, const weir_option *rows, struct node *n, char *item)
+{
+    places_add(f->places, item + rows->offset, n);
+    fill_member(f, rows, n, item + rows->offset);
+    for (rows++; rows->name; rows++)
+        fill_row(f, rows, n, item + rows->offset);
+}
+
 static void fill_block(struct fill *f, struct node *n, weir_block *out)
 {
-    if (!is_map(f, n))
+    bool is_short = f->row->scalar && n->kind == NODE_SCALAR;
+    if (!is_short && !is_map(f, n))
         return;
     void *item = arena_take(&f->d->arena, f->row->item_size);
     out->item = item;
     places_add(f->places, item, n);
-    fill_rows(f, f->row->items, n, NULL, item);
+    if (is_short)
+        fill_scalar(f, f->row->items, n, item);
+    else
+        fill_rows(f, f->row->items, n, NULL, item);
 }
 
 static void fill_items(struct fill *f, struct node *n, char *items)
@@ -255,6 +271,8 @@ static int check_kind(const weir_option *row, struct error *e)
         return error_set(e, EXIT_CONFIG, "option %s: its items have no table", row->name);
     if (row->type == WEIR_T_CHOICE && (!row->choices || !*row->choices))
         return error_set(e, EXIT_CONFIG, "option %s: a choice without choices", row->name);
+    if (row->scalar && row->type != WEIR_T_BLOCK)
+        return error_set(e, EXIT_CONFIG, "option %s: only a block has a short form", row->name);
     if (row->ports && row->type != WEIR_T_MAP)
         return error_set(e, EXIT_CONFIG, "option %s: only a map gives ports", row->name);
     if (row->required && row->preset)

@@ -31,9 +31,16 @@ struct plan_breaker {
     weir_duration window, probe_after, probe_max;
     int64_t successes;
 };
+struct plan_concurrency {
+    const char *limit; /* a number or adaptive; NULL: adaptive */
+    int64_t min, max;
+};
 struct plan_delivery { /* the blocks that the core gives every transform and sink */
     weir_block buffer, batch, retry, breaker; /* never NULL after plan_new: presets */
-    int64_t concurrency;     /* batches under way at once; 0: the stage's own choice */
+    weir_block concurrency;  /* never NULL */
+    int64_t flights;         /* batches under way at once; 0: the stage's own choice, */
+    bool is_adaptive;        /* or by what the sink shows, between these: */
+    int64_t flights_min, flights_max;
     const char *rate;        /* as in the file: 100/s */
     double rate_per_s;       /* of events; 0: no limit */
     int64_t burst;           /* events at once; 0: those of a second */

@@ -101,6 +101,17 @@ static const weir_option breaker_options[] = {
                 .help = "single events that have to be taken until it closes"),
     {0}};
 
+static const weir_option concurrency_options[] = {
+    WEIR_OPTION(struct plan_concurrency, limit,
+                .help =
+                    "a number, or adaptive: as many as the sink takes without getting slower; 0 "
+                    "is the stage's own choice"),
+    WEIR_OPTION(struct plan_concurrency, min, .preset = "1", .min = 1, .max = 10000,
+                .help = "adaptive: never less, and what it begins with"),
+    WEIR_OPTION(struct plan_concurrency, max, .preset = "200", .min = 1, .max = 10000,
+                .help = "adaptive: never more"),
+    {0}};
+
 const weir_option plan_delivery_options[] = {
     WEIR_OPTION(struct plan_delivery, buffer, WEIR_ITEMS(struct plan_buffer, buffer_options),
                 .preset = "{}", .help = "where events wait for a sink"),
@@ -110,8 +121,9 @@ const weir_option plan_delivery_options[] = {
                 .preset = "{}", .help = "how a failure that may pass is tried again"),
     WEIR_OPTION(struct plan_delivery, breaker, WEIR_ITEMS(struct plan_breaker, breaker_options),
                 .preset = "{}", .help = "when a sink that fails is left alone"),
-    WEIR_OPTION(struct plan_delivery, concurrency, .preset = "0", .min = 0, .max = 10000,
-                .help = "batches under way at once; 0 is the stage's own choice"),
+    WEIR_OPTION(struct plan_delivery, concurrency,
+                WEIR_ITEMS(struct plan_concurrency, concurrency_options), .scalar = true,
+                .preset = "0", .help = "batches under way at once, such as 8 or adaptive"),
     WEIR_OPTION(struct plan_delivery, rate,
                 .help = "events per second, such as 100/s, or per minute or hour: 6000/m; no limit "
                         "if absent"),

@@ -195,6 +195,39 @@ static void check_breaker(struct plan_work *w, const struct plan_stage *s)
                  "probe_after is longer than probe_max");
 }
 
+/* A number of batches, the word adaptive, or a map with the bounds of that. */
+static void read_concurrency(struct plan_work *w, struct plan_stage *s)
+{
+    enum { FLIGHTS_MAX = 10000 };
+    struct plan_delivery *d = &s->delivery;
+    const struct plan_concurrency *c = d->concurrency.item;
+    struct node *own =
+        s->role == ROLE_SINK || s->role == ROLE_TRANSFORM ? node_get(s->node, "concurrency") : NULL;
+    if (!c)
+        return;
+    const struct node *at = places_find(s->places, &c->limit);
+    bool is_map = own && own->kind == NODE_MAP;
+    char *end = NULL;
+    long n = c->limit ? strtol(c->limit, &end, 10) : 0;
+    bool is_number = c->limit && end > c->limit && !*end && n >= 0 && n <= FLIGHTS_MAX;
+    d->is_adaptive = !is_number;
+    d->flights = n;
+    d->flights_min = c->min;
+    d->flights_max = c->max;
+    if (c->limit && !is_number && strcmp(c->limit, "adaptive") != 0)
+        diag_add(w->d, DIAG_ERROR, at, "write a number, or concurrency: adaptive",
+                 "expected a whole number from 0 to %d or adaptive, found %s", FLIGHTS_MAX,
+                 node_show(w->d, at));
+    else if (is_number && is_map && (node_get(own, "min") || node_get(own, "max")))
+        diag_add(w->d, DIAG_ERROR, at, "leave limit out, or min and max",
+                 "min and max are bounds of what adapts itself, and this is a number");
+    else if (d->is_adaptive && c->min > c->max)
+        diag_add(w->d, DIAG_ERROR, places_find(s->places, &c->min), NULL, "min is more than max");
+    else if (d->is_adaptive && s->role == ROLE_TRANSFORM)
+        diag_add(w->d, DIAG_ERROR, own, "write a number",
+                 "only a sink's concurrency adapts itself");
+}
+
 static bool fill_delivery(struct plan_work *w, struct plan_stage *s)
 {
     static const char *const any[] = {"*", NULL};
@@ -209,6 +242,7 @@ static bool fill_delivery(struct plan_work *w, struct plan_stage *s)
                  "backoff is longer than backoff_max");
     check_breaker(w, s);
     read_rate(w, s);
+    read_concurrency(w, s);
     limit_attempts(s, own);
     if (s->delivery.dead_letter && !is_name(s->delivery.dead_letter))
         diag_add(w->d, DIAG_ERROR, places_find(s->places, &s->delivery.dead_letter),

@@ -65,6 +65,10 @@ static void stage_figures(struct pipeline *p, struct stage *s)
                         "0: closed; 1: half-open; 2: open, the sink is left alone.", n);
     m->breaker_opened = figure(p, WEIR_COUNTER, "weir_stage_breaker_opened_total",
                                "How often the breaker opened.", n);
+    m->concurrency = figure(p, WEIR_GAUGE, "weir_stage_concurrency",
+                            "Batches that the sink may be given at once.", n);
+    m->in_use =
+        figure(p, WEIR_GAUGE, "weir_stage_concurrency_in_use", "Batches that the sink has.", n);
 }
 
 static struct worker *find_spare(const struct pipeline *p)

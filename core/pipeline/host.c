@@ -631,6 +631,13 @@ static void host_hold(const weir_host *h, weir_duration after)
         inlet_pause(l->stage->inlet, after.ns);
 }
 
+static void host_single(const weir_host *h)
+{
+    struct lane *l = lane_of(h);
+    require_callback(l, "single");
+    l->stage->is_single = true;
+}
+
 const weir_host host_table = {
     .size = sizeof(weir_host),
     .abi = WEIR_ABI_MAJOR << 16,
@@ -663,4 +670,5 @@ const weir_host host_table = {
     .watch = host_watch,
     .timer = host_timer,
     .hold = host_hold,
+    .single = host_single,
 };

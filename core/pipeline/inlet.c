@@ -46,10 +46,33 @@ void ring_fini(struct ring *r)
     *r = (struct ring){.budget = r->budget};
 }
 
-size_t inlet_flights(const struct stage *s)
+void inlet_flights_show(struct inlet *in)
 {
-    int64_t told = s->plan->delivery.concurrency;
-    return told > 0 ? (size_t)told : stage_has(s, WEIR_BLOCKING) ? 1 : FLIGHTS_DEFAULT;
+    if (in->stage->role == ROLE_SINK)
+        metric_set(in->stage->m.concurrency, (double)in->flights_max);
+}
+
+void inlet_flights_begin(struct inlet *in)
+{
+    const struct plan_delivery *d = &in->stage->plan->delivery;
+    bool is_adaptive = d->is_adaptive || (!d->flights && in->stage->is_single);
+    size_t min = (size_t)d->flights_min, max = (size_t)d->flights_max;
+    if (is_adaptive && in->adaptive.max)
+        adaptive_set_bounds(&in->adaptive, min, max);
+    else if (is_adaptive)
+        adaptive_init(&in->adaptive, min, max);
+    else
+        in->adaptive = (struct adaptive){0};
+    in->flights_max = is_adaptive                           ? adaptive_limit(&in->adaptive)
+                      : d->flights > 0                      ? (size_t)d->flights
+                      : stage_has(in->stage, WEIR_BLOCKING) ? 1
+                                                            : FLIGHTS_DEFAULT;
+    inlet_flights_show(in);
+}
+
+size_t inlet_batch_max(const struct inlet *in)
+{
+    return in->stage->is_single ? 1 : (size_t)in->batch->max_events;
 }
 
 struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
@@ -71,7 +94,7 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
     in->redo_timer.fn = inlet_on_redo;
     in->task.user = in->retry_timer.user = in->batch_timer.user = in->rate_timer.user = in;
     in->redo_timer.user = in->read_timer.user = in;
-    in->flights_max = inlet_flights(s);
+    inlet_flights_begin(in);
     in->users = 1;
     (void)pthread_mutex_init(&in->lock, NULL);
     return in;
@@ -236,6 +259,7 @@ bool inlet_is_durable(const struct inlet *in)
 void inlet_start(struct inlet *in)
 {
     in->is_started = true;
+    inlet_flights_begin(in);
     inlet_deliver(in);
 }
 

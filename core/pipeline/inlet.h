@@ -52,7 +52,7 @@ void inlet_set_durable(struct inlet *in, bool is_durable);
 /* From now on this instance gets what is there, with the limits that its stage has in the file. */
 void inlet_adopt(struct inlet *in, struct stage *s, struct lane *l);
 void inlet_hold(struct inlet *in, bool is_held); /* any thread: nothing more is sent */
-bool inlet_is_flying(const struct inlet *in);    /* any thread: a batch is under way */
+uint64_t inlet_flying(const struct inlet *in);   /* any thread: batches under way */
 /* The stage is not in the file any more. What is on disk stays there; the rest is delivered. */
 void inlet_release(struct inlet *in);
 void inlet_let_go(

@@ -96,6 +96,15 @@ static size_t judge_flight(struct inlet *in, struct flight *f, struct inlet_tall
     return delivered;
 }
 
+/* What became of a batch says how many the sink can have at once. */
+static void adapt(struct inlet *in, const struct flight *f, bool is_overloaded, int64_t now)
+{
+    if (!in->adaptive.max || !adaptive_note(&in->adaptive, f->begun_ns, now, is_overloaded))
+        return;
+    in->flights_max = adaptive_limit(&in->adaptive);
+    inlet_flights_show(in);
+}
+
 static void flight_end(struct flight *f)
 {
     struct inlet *in = f->inlet;
@@ -109,6 +118,8 @@ static void flight_end(struct flight *f)
     int64_t now = clock_mono(in->stage->pipeline->clock);
     metric_add(in->stage->m.delivered, delivered);
     metric_observe(in->stage->m.seconds, (double)(now - f->begun_ns) / 1e9);
+    if (!f->is_short)
+        adapt(in, f, tally.failed, now);
     if (!f->is_short || in->breaker.state != BREAKER_CLOSED) /* that is nobody's failure */
         inlet_note(in, &tally, now);
     inlet_ack_flush(in);
@@ -207,7 +218,7 @@ static bool fits(const struct inlet *in, const struct batch *b)
             return false;
     }
     return b->pub.count == 1 ||
-           (b->pub.count <= (size_t)in->batch->max_events && bytes <= inlet_batch_bytes(in));
+           (b->pub.count <= inlet_batch_max(in) && bytes <= inlet_batch_bytes(in));
 }
 
 static bool can_send_direct(const struct inlet *in, const struct worker *w, const struct batch *b)
@@ -278,8 +289,7 @@ static void fill_flight(struct flight *f, size_t n)
 /* max_wait: a batch that is not full waits for more, but no longer than that. */
 static bool waits_for_more(struct inlet *in)
 {
-    if (!in->batch->max_wait.ns ||
-        in->ready.count + in->released.count >= (size_t)in->batch->max_events ||
+    if (!in->batch->max_wait.ns || in->ready.count + in->released.count >= inlet_batch_max(in) ||
         atomic_load(&in->stage->pipeline->is_draining))
         return false;
     if (loop_timer_is_set(&in->batch_timer))
@@ -333,7 +343,7 @@ void inlet_deliver(struct inlet *in)
         }
         if (waits_for_more(in))
             break;
-        size_t n = inlet_is_probing(in) ? 1 : (size_t)in->batch->max_events;
+        size_t n = inlet_is_probing(in) ? 1 : inlet_batch_max(in);
         n = inlet_rate_room(in, n);
         if (!n)
             break;
@@ -346,6 +356,9 @@ void inlet_deliver(struct inlet *in)
         else
             inlet_flight_free(f); /* all stand in line */
     }
+    if (in->flights >= in->flights_max && (next_ring(in) || atomic_load(&in->is_spilled)) &&
+        !budget_is_tight(&in->stage->pipeline->budget))
+        adaptive_want(&in->adaptive);
     in->is_delivering = false;
     inlet_ack_flush(in);
 }

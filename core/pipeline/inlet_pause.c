@@ -69,6 +69,8 @@ static void tell_open(struct inlet *in, enum breaker_verdict v, const char *why)
         (void)snprintf(text, sizeof text, "%s (the breaker is open: %llu batches failed in a row)",
                        why, (unsigned long long)in->breaker.failed_in_row);
     stage_set_ready(in->stage, false, text);
+    in->adaptive = (struct adaptive){0}; /* it will be another sink by then */
+    inlet_flights_begin(in);
     inlet_retry_wait(in);
 }
 

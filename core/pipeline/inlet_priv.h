@@ -1,5 +1,6 @@
 /* pipeline/inlet_priv.h: what the files of the inlet share. */
 #pragma once
+#include "pipeline/adaptive.h"
 #include "pipeline/batch.h"
 #include "pipeline/breaker.h"
 #include "pipeline/inlet.h"
@@ -110,6 +111,7 @@ struct inlet {
     struct loop_timer redo_timer;
     struct flight *free_flights, *active;
     size_t flights, flights_max;
+    struct adaptive adaptive; /* gives flights_max, if its max is not 0 */
     double rate_tokens;
     int64_t rate_ns, trim_after_ns;
     int64_t ack_first, ack_count;
@@ -123,7 +125,10 @@ struct inlet {
 };
 
 /* inlet.c */
-size_t inlet_flights(const struct stage *s); /* batches under way at once, at most */
+/* Batches under way at once: what the file says, anew. */
+void inlet_flights_begin(struct inlet *in);
+void inlet_flights_show(struct inlet *in);
+size_t inlet_batch_max(const struct inlet *in); /* events that it may be given at once */
 void inlet_entry_end(struct inlet *in, struct entry *e, uint32_t flag);
 void inlet_entry_abandon(struct inlet *in, struct entry *e);
 void inlet_ack(struct inlet *in, uint64_t sequence, int column);

@@ -66,7 +66,7 @@ void inlet_adopt(struct inlet *in, struct stage *s, struct lane *l)
     in->batch = s->plan->delivery.batch.item;
     in->retry = s->plan->delivery.retry.item;
     in->breaker.plan = s->plan->delivery.breaker.item;
-    in->flights_max = inlet_flights(s);
+    inlet_flights_begin(in);
     (void)pthread_mutex_unlock(&in->lock);
     if (is_new)
         inlet_pause_over(in);
@@ -77,9 +77,9 @@ void inlet_hold(struct inlet *in, bool is_held)
     atomic_store(&in->is_held, is_held);
 }
 
-bool inlet_is_flying(const struct inlet *in)
+uint64_t inlet_flying(const struct inlet *in)
 {
-    return atomic_load(&in->flying) > 0;
+    return atomic_load(&in->flying);
 }
 
 void inlet_release(struct inlet *in)

@@ -645,9 +645,13 @@ void pipeline_refresh_metrics(struct pipeline *p)
     metric_set(p->m_sync_failures, (double)h.sync_failures);
     metric_set(p->m_journal_bytes, (double)h.bytes_used);
     replays_refresh_metrics(p->replays);
-    for (size_t i = 0; i < p->stage_count; i++)
-        if (p->stages[i]->inlet)
-            metric_set(p->stages[i]->m.in_flight, (double)inlet_waiting(p->stages[i]->inlet));
+    for (size_t i = 0; i < p->stage_count; i++) {
+        const struct stage *s = p->stages[i];
+        if (s->inlet)
+            metric_set(s->m.in_flight, (double)inlet_waiting(s->inlet));
+        if (s->inlet && s->role == ROLE_SINK)
+            metric_set(s->m.in_use, (double)inlet_flying(s->inlet));
+    }
 }
 
 static void not_ready(struct buf *why, const char *stage, const char *text)

@@ -188,7 +188,7 @@ static const struct stage *not_at_rest(const struct reloads *r)
             continue;
         if (s->role == ROLE_SOURCE && is_exclusive(r->pipeline, s) && !is_settled(s))
             return s;
-        if (r->held == HOLD_INLETS && s->inlet && changes_thread(c) && inlet_is_flying(s->inlet))
+        if (r->held == HOLD_INLETS && s->inlet && changes_thread(c) && inlet_flying(s->inlet))
             return s;
     }
     return NULL;

@@ -28,6 +28,7 @@ struct port {
 struct stage_metrics {
     weir_metric *in, *out, *delivered, *filtered, *dead_lettered, *dropped, *retries, *errors;
     weir_metric *in_flight, *ready, *seconds, *breaker, *breaker_opened, *match_cut;
+    weir_metric *concurrency, *in_use;
 };
 
 struct stage {
@@ -54,6 +55,7 @@ struct stage {
     _Atomic bool is_ready;
     char status[256]; /* why it is not ready; under the pipeline's lock */
     bool is_started;
+    bool is_single;                   /* a sink that is given batches of one */
     bool is_outgoing;                 /* another takes its place, or none */
     struct generation *generation;    /* that it was made in: its state and texts live there */
     const struct plan_stage *made_of; /* in that generation */

@@ -129,6 +129,7 @@ typedef struct weir_option {
     bool required;
     bool ports; /* map: each name is a port too */
     uint8_t format; /* of a text: WEIR_FORMAT_* */
+    bool scalar;    /* block: a value that is no map stands for a map with it as the first row's */
 } weir_option;
 
 #define WEIR_OPTION(T, member, ...) {.name = #member, .offset = offsetof(T, member), \
@@ -224,6 +225,10 @@ struct weir_host {
     /* Sink, transform: the other side asks for a pause (Retry-After). A sink is given nothing before then,
      * a transform nothing again that failed; at most an hour. Done already for replies of the HTTP client. */
     void (*hold)(const weir_host *h, weir_duration after);
+
+    /* Sink, in start: events are sent one by one, so it wants batches of one. Then `concurrency` of the
+     * pipeline file counts events, and adapts itself where the file says nothing. */
+    void (*single)(const weir_host *h);
 };
 
 /* ---- what a plugin offers -------------------------------------------------------------------- */

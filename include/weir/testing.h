@@ -158,6 +158,7 @@ typedef struct weir_test {
     bool is_woken;
     struct weir_test_timer timers[64];
     weir_duration hold;
+    bool is_single;
     struct weir_test_watch watches[64];
     size_t watch_count;
     struct weir_test_batch *next_in; /* being filled by weir_test_event */
@@ -763,8 +764,14 @@ WEIR_TEST_FN void weir_test_option(weir_test *t, const weir_option *row, char *a
     bool is_json = g->is_json && g->value.len && g->value.ptr[0] == '"';
     const char *text = is_json ? weir_test_word(t, g->value) : weir_test_copy(t, g->value).ptr;
     double n = 0;
-    if (row->type >= WEIR_T_BLOCK || row->type == WEIR_T_STRINGS || row->type == WEIR_T_PAIRS ||
-        row->type == WEIR_T_JSON) {
+    if (row->scalar && g->value.len && g->value.ptr[0] != '{') {
+        struct weir_test_given *one = weir_test_take(&t->kept, 2 * sizeof *one);
+        void *item = weir_test_take(&t->kept, row->item_size);
+        one[0] = (struct weir_test_given){row->items->name, g->value, g->is_json};
+        ((weir_block *)(void *)at)->item = item;
+        weir_test_fill(t, row->items, item, path, one);
+    } else if (row->type >= WEIR_T_BLOCK || row->type == WEIR_T_STRINGS ||
+               row->type == WEIR_T_PAIRS || row->type == WEIR_T_JSON) {
         weir_str kept = weir_test_copy(t, g->value);
         if (weir_test_json_check(NULL, kept, NULL) != WEIR_OK)
             weir_test_wrong(t, path, "expected JSON, found %s", kept.ptr);
@@ -1411,6 +1418,17 @@ WEIR_TEST_FN void weir_test_hold_set(const weir_host *h, weir_duration after)
     weir_test_of(h)->hold = after;
 }
 
+WEIR_TEST_FN void weir_test_single_set(const weir_host *h)
+{
+    weir_test_of(h)->is_single = true;
+}
+
+/* Does the sink want batches of one? */
+WEIR_TEST_FN bool weir_test_single(const weir_test *t)
+{
+    return t->is_single;
+}
+
 /* What the plugin last asked for with hold(). */
 WEIR_TEST_FN weir_duration weir_test_hold(const weir_test *t)
 {
@@ -1505,6 +1523,7 @@ WEIR_TEST_FN void weir_test_host_init(weir_test *t)
         .watch = weir_test_watch_fd,
         .timer = weir_test_timer_set,
         .hold = weir_test_hold_set,
+        .single = weir_test_single_set,
     };
     t->json = (weir_jsons){
         .base = {.size = sizeof(weir_jsons), .id = "weir.json/1", .owner = &t->host},

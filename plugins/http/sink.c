@@ -223,6 +223,14 @@ static weir_status sink_write(void *self, const weir_host *h, const weir_batch *
     return k->http->send(k->http, &request);
 }
 
+static weir_status sink_start(void *self, const weir_host *h)
+{
+    const struct sink *k = self;
+    if (k->format == FORMAT_JSON)
+        h->single(h);
+    return WEIR_OK;
+}
+
 /* ---- options ----------------------------------------------------------------------------------- */
 
 static weir_status sink_check(const void *self, const weir_host *h)
@@ -276,5 +284,6 @@ const weir_component http_sink = {
     .state_size = sizeof(struct sink),
     .options = options,
     .check = sink_check,
+    .start = sink_start,
     .write = sink_write,
 };

@@ -1,9 +1,11 @@
 """delivery.py: sinks that stand beside one another: a dead one, one whose capacity changes, one with a
 fallback; and order by key, whatever fails."""
+import http.client
 import json
 import os
+import time
 
-from harness import Case, lines_of, main, wait_for
+from harness import Case, Stub, lines_of, main, wait_for
 
 TWO = """
   one: { plugin: file, inputs: [in], path: one.ndjson }
@@ -86,6 +88,59 @@ class Beside(Case):
         self.both(r, count)
         wait_for(lambda: (r.queues()["jobs"]["visible"], r.queues()["jobs"]["hidden"]) == (0, 0), "an empty queue")
         self.audit(r)
+
+
+class Room(Stub):
+    """A receiver that works on `room` requests at once and answers 503 to what is more."""
+
+    def __init__(self, room):
+        self.room, self.inside, self.most = room, 0, 0
+        super().__init__(200)
+
+    def _one(self, f):
+        line = f.readline().split()
+        if len(line) < 3:
+            return False
+        headers = http.client.parse_headers(f)
+        f.read(int(headers.get("content-length") or 0))
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            is_taken = self.inside <= self.room
+        if is_taken:
+            time.sleep(0.02)
+        with self.lock:
+            self.inside -= 1
+        f.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nok" % (200 if is_taken else 503))
+        f.flush()
+        return True
+
+
+class Concurrency(Case):
+    def test_follows_the_receiver(self):
+        """It grows as far as the receiver has room, and falls when that gets less."""
+        room = Room(8)
+        self.addCleanup(room.close)
+        r = self.start("trace: { enabled: false }\n"
+                       "sources: { in: { plugin: generator, count: 50000 } }\n"
+                       f"sinks: {{ out: {{ plugin: http, inputs: [in], url: '{room.url}', concurrency: {{ max: 30 }},\n"
+                       "  retry: { backoff: 5ms, backoff_max: 20ms } } }\n")
+
+        def limit():
+            return r.metrics()['weir_stage_concurrency{stage="out"}']
+
+        def used():
+            return r.metrics()['weir_stage_concurrency_in_use{stage="out"}']
+        wait_for(lambda: room.most > 6, lambda: f"all of the room: {limit()}, {room.most}\n{r.log}")
+        self.assertLessEqual(room.most, 16)  # what doubled once too often
+        room.room = 2
+        wait_for(lambda: limit() <= 3, lambda: f"a limit near 2: {limit()}")
+        room.room, room.most = 100, 0
+        wait_for(lambda: room.most >= 12 and limit() >= 12 and used() >= 12, lambda: f"a limit above 12: {limit()}")
+        self.assertLessEqual(limit(), 30)
+        self.assertEqual(r.get("/readyz").status, 200)
+        r.kill()
+        self.assertEqual(r.weir("audit").returncode, 0)
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ START_TEST(what_is_in_hand_ends)
     rig_start(&rig, workers[_i], SOURCE(settled) TONE(one) "sinks:\n" SINK(a, "mode: hold"));
     const struct stage *a = stage_of("a");
     ck_assert_ptr_nonnull(a);
-    rig_wait(&rig, a && inlet_is_flying(a->inlet));
+    rig_wait(&rig, a && inlet_flying(a->inlet));
     reload_well(workers[_i], SOURCE(settled) TONE(one) "sinks:\n" SINK(a, "mode: ok"));
     for (int i = 0; i < 20; i++)
         rig_nap(&rig);
