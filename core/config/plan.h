@@ -37,9 +37,9 @@ struct plan_concurrency {
 };
 struct plan_delivery { /* the blocks that the core gives every transform and sink */
     weir_block buffer, batch, retry, breaker; /* never NULL after plan_new: presets */
-    weir_block concurrency;  /* never NULL */
-    int64_t flights;         /* batches under way at once; 0: the stage's own choice, */
-    bool is_adaptive;        /* or by what the sink shows, between these: */
+    weir_block concurrency;                   /* never NULL */
+    int64_t flights;  /* batches under way at once; 0: the stage's own choice, */
+    bool is_adaptive; /* or by what the sink shows, between these: */
     int64_t flights_min, flights_max;
     const char *rate;        /* as in the file: 100/s */
     double rate_per_s;       /* of events; 0: no limit */

@@ -76,6 +76,7 @@ START_TEST(sends_each_event)
                   "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     weir_test_event(t, "2");
     weir_test_event(t, "3");
+    ck_assert(weir_test_single(t));
     ck_assert_int_eq(weir_test_push(t), WEIR_PENDING);
     ck_assert_uint_eq(sent_count, 3);
     ck_assert_str_eq(sent[1].body, "2");
@@ -108,6 +109,7 @@ START_TEST(sends_batches)
     for (size_t i = 0; i < 2; i++) {
         weir_test *t = sink(cases[i][0], "method=PUT");
         ck_assert_int_eq(weir_test_start(t), WEIR_OK);
+        ck_assert(!weir_test_single(t));
         weir_test_event(t, "{\"a\":\n1}");
         weir_test_event(t, "2");
         ck_assert_int_eq(weir_test_push(t), WEIR_PENDING);
