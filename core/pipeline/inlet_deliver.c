@@ -357,7 +357,7 @@ void inlet_deliver(struct inlet *in)
             inlet_flight_free(f); /* all stand in line */
     }
     if (in->flights >= in->flights_max && (next_ring(in) || atomic_load(&in->is_spilled)) &&
-        !budget_is_tight(&in->stage->pipeline->budget))
+        budget_has_room(&in->stage->pipeline->inflow, 0))
         adaptive_want(&in->adaptive);
     in->is_delivering = false;
     inlet_ack_flush(in);
