@@ -83,6 +83,8 @@ static void print_run(const struct asked *a, const struct run *r, int64_t run_s)
 static void print_schedule(const struct asked *a, const struct run *r)
 {
     int64_t run_s = a->from_s - 1;
+    if (a->stage && !a->has_from && r->last_s > run_s)
+        run_s = r->last_s;
     for (int i = 0; i < a->count; i++) {
         if (!runs_next(r, run_s, &run_s)) {
             if (!a->is_json)

@@ -49,14 +49,17 @@ static weir_status schedule_check(const void *self, const weir_host *h)
     struct zones zones = {h, h->scratch, NULL};
     struct trouble why;
     struct run r;
+    const char *reason = NULL;
     weir_status status = check_shape(s, h);
     if (status != WEIR_OK)
         return status;
+    if (!zone_find(&zones, s->timezone, &reason))
+        status = h->refuse(h, &s->timezone, 0, "unknown time zone: %s", reason);
     for (size_t i = 0; i < runs_all(s); i++) {
         if (runs_read(s, i, &zones, &r, &why))
             tell_zone(s, &r);
-        else
-            status = refuse(h, &why); /* and all others that are wrong */
+        else if (why.member != &s->timezone) /* that was said */
+            status = refuse(h, &why);        /* as are all others that are wrong */
     }
     return status;
 }
