@@ -2,11 +2,14 @@
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import time
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
-from harness import IS_SANITIZED, Case, lines_of, main, wait_for, weir
+from harness import IS_SANITIZED, ROOT, Case, lines_of, main, wait_for, weir
 
 KILLS = 3 if IS_SANITIZED else 6
 
@@ -168,6 +171,25 @@ schedules:
                      "rate: with 1 the unit is minute", "pipeline.yaml:7:"):
             self.assertIn(part, text)
         self.assertEqual(weir("validate", path).returncode, 78)
+
+
+class Example(Case):
+    def test_example(self):
+        """What the README says `weir schedule list` prints, it prints; and it runs."""
+        folder = self.path("schedule")
+        shutil.copytree(os.path.join(ROOT, "examples/schedule"), folder, ignore=shutil.ignore_patterns("data"))
+        with open(os.path.join(folder, "README.md"), encoding="utf-8") as f:
+            text = f.read()
+        command = re.search(r"    weir (schedule list .*)\n", text).group(1).split()
+        printed = weir(*command, cwd=folder).stdout
+        self.assertIn("jobs.nightly-report", printed)
+        self.assertIn("\n\n" + "".join(f"    {line}\n" for line in printed.splitlines()) + "\n", text)
+        berlin = datetime.now(ZoneInfo("Europe/Berlin")) + timedelta(seconds=1)
+        r = self.start(os.path.join(folder, "pipeline.yaml"),
+                       f"sources.jobs.schedules.heartbeat.expression=at({berlin.strftime('%Y-%m-%dT%H:%M:%S')})")
+        beat = self.wait_lines(os.path.join(folder, "data/heartbeats.ndjson"), 1)[0]
+        self.assertEqual((beat["detail-type"], beat["detail"]), ("Heartbeat", {}))
+        r.stop()
 
 
 class Commands(Case):
