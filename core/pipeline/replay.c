@@ -399,11 +399,12 @@ void replays_print(struct replays *rs, struct buf *out)
     buf_add_text(out, "]\n");
 }
 
-int replays_kind(struct replays *rs, weir_str name)
+int replays_kind(struct replays *rs, weir_str name, const char *bus)
 {
     (void)pthread_mutex_lock(&rs->lock);
     const struct replay *r = replay_find(rs, name);
-    int kind = !r ? WEIR_LIVE : r->rule_count ? WEIR_REPLAYED_TO_SOME : WEIR_REPLAYED;
+    bool is_for_some = r && r->rule_count && r->bus && strcmp(r->bus, bus) == 0;
+    int kind = !r ? WEIR_LIVE : is_for_some ? WEIR_REPLAYED_TO_SOME : WEIR_REPLAYED;
     (void)pthread_mutex_unlock(&rs->lock);
     return kind;
 }

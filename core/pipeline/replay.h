@@ -44,8 +44,9 @@ int replays_cancel(struct replays *rs, const char *name, struct buf *out, struct
 int replays_print_one(struct replays *rs, const char *name, struct buf *out, struct error *e);
 void replays_print(struct replays *rs, struct buf *out); /* an array, the oldest first */
 
-/* Any thread. What weir.bus/1 says of an event with this replay's name, and of a rule. */
-int replays_kind(struct replays *rs, weir_str name);
+/* Any thread. What weir.bus/1 says of an event with this replay's name that is at a bus, and of a rule of
+ * it. The rules that a replay names are those of its own bus; another that its events come to is free. */
+int replays_kind(struct replays *rs, weir_str name, const char *bus);
 bool replays_wants(struct replays *rs, weir_str name, const char *rule);
 
 /* What would be sent: a page of it, from record `from` on (0: the first). The rules are those of the bus

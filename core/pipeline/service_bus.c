@@ -128,7 +128,8 @@ static int replayed(const weir_buses *s, const weir_event *ev)
     weir_str name = envelope_replay(ev);
     if (!name.ptr)
         return WEIR_LIVE;
-    return replays_kind(service_lane("weir.bus/1")->stage->pipeline->replays, name);
+    const struct stage *bus = service_lane("weir.bus/1")->stage;
+    return replays_kind(bus->pipeline->replays, name, bus->name);
 }
 
 static bool replays_to(const weir_buses *s, const weir_bus *bus, const weir_event *ev,

@@ -324,6 +324,47 @@ START_TEST(runs_in_order)
 }
 END_TEST
 
+/* One bus behind another: the rules that are named are those of the first. Both keep into one archive. */
+START_TEST(rules_of_its_own_bus)
+{
+    struct buf out = {0};
+    struct error e = {0};
+    const char *rule = "bus.all";
+    rig_more = &keeper;
+    rig_init(&rig);
+    atomic_store(&to_fail, -1);
+    rig_start(&rig, "workers: 2\n",
+              "sources: { feed: { plugin: feed, count: 50 } }\n"
+              "transforms:\n"
+              "  bus: { plugin: keeper, inputs: [feed] }\n"
+              "  other: { plugin: keeper, inputs: [bus.all] }\n"
+              "sinks: { out: { plugin: take, inputs: [other.all] } }\n");
+    rig_settled(&rig, 50);
+    struct replay_spec spec = {.name = "r",
+                               .rules = &rule,
+                               .rule_count = 1,
+                               .to_ns = clock_wall(&clock_real) + second};
+    struct replays *rs = rig.pipeline->replays;
+    ck_assert_int_eq(replays_start(rs, &spec, &out, &e), -1);
+    ck_assert_msg(strstr(e.text, "2 buses keep the archive orders"), "%s", e.text);
+    spec.bus = "bus";
+    e = (struct error){0};
+    ck_assert_msg(replays_start(rs, &spec, &out, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(replays_kind(rs, weir_text("r"), "bus"), WEIR_REPLAYED_TO_SOME);
+    ck_assert_int_eq(replays_kind(rs, weir_text("r"), "other"), WEIR_REPLAYED);
+    ck_assert_int_eq(replays_kind(rs, weir_text("s"), "bus"), WEIR_LIVE);
+    ck_assert(replays_wants(rs, weir_text("r"), "all"));
+    ck_assert(!replays_wants(rs, weir_text("r"), "other"));
+    rig_wait(&rig, weir_same(state_of(rs, "r", &out), "\"COMPLETED\""));
+    ck_assert_uint_eq(number_in(&out, "sent"), 100); /* each was kept by both */
+    rig_empty(&rig);
+    ck_assert_int_eq(got_count(0), 150);
+    rig_stop(&rig);
+    rig_fini(&rig);
+    buf_fini(&out);
+}
+END_TEST
+
 /* The pipeline ends in the middle, again and again. */
 START_TEST(goes_on)
 {
@@ -370,6 +411,7 @@ int main(void)
     tcase_add_test(t, there_are_not_too_many);
     tcase_add_test(t, runs);
     tcase_add_test(t, runs_in_order);
+    tcase_add_test(t, rules_of_its_own_bus);
     tcase_add_test(t, goes_on);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
