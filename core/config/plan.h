@@ -31,6 +31,11 @@ struct plan_breaker {
     weir_duration window, probe_after, probe_max;
     int64_t successes;
 };
+struct plan_fallback {
+    const char *to; /* the sink that gets what would be a dead letter, */
+    weir_duration
+        after; /* and what waits when the breaker has been open for so long; 0: not that */
+};
 struct plan_concurrency {
     const char *limit; /* a number or adaptive; NULL: adaptive */
     int64_t min, max;
@@ -46,7 +51,7 @@ struct plan_delivery { /* the blocks that the core gives every transform and sin
     int64_t burst;           /* events at once; 0: those of a second */
     const char *dead_letter; /* name of the stream; preset "dead-letters" */
     int on_failure;          /* dead_letter|block|drop */
-    const char *fallback;    /* sink: the sink that gets what would be a dead letter, or NULL */
+    weir_block fallback;     /* sink: or NULL */
 };
 
 struct plan_stage;

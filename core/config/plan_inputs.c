@@ -121,10 +121,16 @@ static void read_input(struct plan_work *w, struct plan_stage *s, struct node *n
     s->inputs[s->input_count++] = e;
 }
 
+static const char *fallback_of(const struct plan_stage *s)
+{
+    const struct plan_fallback *f = s->delivery.fallback.item;
+    return f ? f->to : NULL;
+}
+
 static bool is_fallback(const struct plan_work *w, const struct plan_stage *s)
 {
     for (size_t i = 0; i < w->plan->stage_count; i++) {
-        const char *name = w->plan->stages[i]->delivery.fallback;
+        const char *name = fallback_of(w->plan->stages[i]);
         if (s->role == ROLE_SINK && name && strcmp(name, s->name) == 0)
             return true;
     }
@@ -134,11 +140,12 @@ static bool is_fallback(const struct plan_work *w, const struct plan_stage *s)
 /* `fallback: other` is the same as the other's `inputs: [this.failed]`. */
 static void read_fallback(struct plan_work *w, struct plan_stage *s)
 {
-    const char *name = s->delivery.fallback;
+    const struct plan_fallback *f = s->delivery.fallback.item;
+    const char *name = fallback_of(s);
     if (!name)
         return;
     struct plan_edge e = {.from = s, .to = plan_find(w->plan, name), .port = PLAN_PORT_FAILED};
-    e.node = places_find(s->places, &s->delivery.fallback);
+    e.node = places_find(s->places, &f->to);
     if (!e.to || e.to->role != ROLE_SINK || e.to == s) {
         diag_add(w->d, DIAG_ERROR, e.node, "name another sink",
                  e.to == s ? "%s cannot be its own fallback"

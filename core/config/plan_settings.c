@@ -112,6 +112,14 @@ static const weir_option concurrency_options[] = {
                 .help = "adaptive: never more"),
     {0}};
 
+static const weir_option fallback_options[] = {
+    WEIR_OPTION(struct plan_fallback, to, .required = true,
+                .help = "another sink that gets what would go to the dead letters"),
+    WEIR_OPTION(struct plan_fallback, after, .preset = "0s", .min = 0, .max = 366 * 86400e9,
+                .help = "and all that waits, once the breaker has been open for so long; 0s: only "
+                        "what is given up"),
+    {0}};
+
 const weir_option plan_delivery_options[] = {
     WEIR_OPTION(struct plan_delivery, buffer, WEIR_ITEMS(struct plan_buffer, buffer_options),
                 .preset = "{}", .help = "where events wait for a sink"),
@@ -133,8 +141,8 @@ const weir_option plan_delivery_options[] = {
                 .help = "stream that keeps what could not be delivered"),
     WEIR_OPTION(struct plan_delivery, on_failure, .choices = "dead_letter|block|drop",
                 .preset = "dead_letter", .help = "what happens to an event that is given up"),
-    WEIR_OPTION(struct plan_delivery, fallback,
-                .help = "another sink that gets what would go to the dead letters"),
+    WEIR_OPTION(struct plan_delivery, fallback, WEIR_ITEMS(struct plan_fallback, fallback_options),
+                .scalar = true, .help = "another sink that gets what this one cannot take"),
     {0}};
 
 static bool is_endpoint(const char *text, int *kind)

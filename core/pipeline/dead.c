@@ -21,6 +21,7 @@ struct letter { /* on its way to the disk */
     struct inlet *inlet;
     struct entry entry;
     char *why;
+    const char *class;     /* NULL: by its error */
     struct loop_task task; /* to where the inlet is by now */
     weir_status status;
 };
@@ -164,7 +165,7 @@ static void add_letter_attrs(struct pipeline *p, struct letter *l, struct event 
     (void)snprintf(attempts, sizeof attempts, "%u", l->entry.attempts);
     const char *own[OWN][2] = {
         {"dead.stage", l->inlet->stage->name},
-        {"dead.class", class_of(l->entry.error)},
+        {"dead.class", l->class ? l->class : class_of(l->entry.error)},
         {"dead.reason", l->why},
         {"dead.attempts", attempts},
         {"dead.first_time", time[0]},
@@ -221,10 +222,10 @@ static void letter_kept(void *arg, weir_status s)
 }
 
 /* Somebody reads the stage's `.failed`: the event goes on there, with what went wrong as attributes. */
-static void pass_failed(struct inlet *in, struct entry *e, const char *why)
+static void pass_failed(struct inlet *in, struct entry *e, const char *class, const char *why)
 {
     struct worker *w = in->worker;
-    struct letter l = {.inlet = in, .entry = *e, .why = mem_text(why)};
+    struct letter l = {.inlet = in, .entry = *e, .why = mem_text(why), .class = class};
     struct block *b = block_new(w);
     struct event *copy = event_copy(b, e->ev);
     add_letter_attrs(in->stage->pipeline, &l, copy, b);
@@ -235,6 +236,7 @@ static void pass_failed(struct inlet *in, struct entry *e, const char *why)
         slot_release(e->slot, SLOT_DURABLE);
         copy->slot = park_slot(in, e->sequence);
     }
+    metric_add(in->stage->m.diverted, 1);
     trace_add(w, in->stage, e->ev, TRACE_FAILED, why);
     park_end(e->ev);
     route_failed(in->stage, w, copy);
@@ -245,11 +247,18 @@ static void pass_failed(struct inlet *in, struct entry *e, const char *why)
     mem_free(l.why);
 }
 
+void dead_divert(struct inlet *in, struct entry *e, const char *why)
+{
+    if (!e->first_ns)
+        e->first_ns = worker_now(in->worker);
+    pass_failed(in, e, "breaker open", why);
+}
+
 void dead_letter(struct inlet *in, struct entry *e, const char *why)
 {
     struct worker *w = in->worker;
     if (in->stage->ports[in->stage->port_count - 1].count) {
-        pass_failed(in, e, why);
+        pass_failed(in, e, NULL, why);
         return;
     }
     struct queue *q = queue_of(in->stage);

@@ -11,4 +11,6 @@ struct dead_letters *dead_letters_open(struct pipeline *p, struct error *e);
 void dead_letters_free(struct dead_letters *d);
 /* The entry's branch ends once the letter is on disk; in the same unit its record is acknowledged. */
 void dead_letter(struct inlet *in, struct entry *e, const char *why);
+/* On to whoever reads the stage's `.failed`, without having been given up. */
+void dead_divert(struct inlet *in, struct entry *e, const char *why);
 uint64_t dead_letters_waiting(const struct pipeline *p);

@@ -50,6 +50,8 @@ static void stage_figures(struct pipeline *p, struct stage *s)
     m->retries = figure(p, WEIR_COUNTER, "weir_stage_retries_total", "Attempts to come.", n);
     m->errors = figure(p, WEIR_COUNTER, "weir_stage_errors_total",
                        "Events that failed once, for whatever reason.", n);
+    m->diverted = figure(p, WEIR_COUNTER, "weir_stage_diverted_events_total",
+                         "Events that went on at its port .failed, to a fallback for instance.", n);
     m->match_cut = figure(p, WEIR_COUNTER, "weir_stage_match_cut_events_total",
                           "Events with too many choices of array elements to try them all: rules "
                           "that were left did not match.",

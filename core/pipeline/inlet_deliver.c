@@ -359,6 +359,7 @@ void inlet_deliver(struct inlet *in)
     if (in->flights >= in->flights_max && (next_ring(in) || atomic_load(&in->is_spilled)) &&
         budget_has_room(&in->stage->pipeline->inflow, 0))
         adaptive_want(&in->adaptive);
+    inlet_divert(in);
     in->is_delivering = false;
     inlet_ack_flush(in);
 }

@@ -37,8 +37,11 @@ bool inlet_may_send(struct inlet *in)
     if (hold > now)
         return pause_until(in, now, hold);
     atomic_store_explicit(&in->hold_ns, 0, memory_order_relaxed);
-    if (!breaker_allows(&in->breaker, now))
-        return pause_until(in, now, in->breaker.probe_ns);
+    if (!breaker_allows(&in->breaker, now)) {
+        int64_t due = inlet_divert_due(in);
+        return pause_until(in, now,
+                           due > now && due < in->breaker.probe_ns ? due : in->breaker.probe_ns);
+    }
     show_state(in);
     if (inlet_is_probing(in) && in->flights)
         return false;

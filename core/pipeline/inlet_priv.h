@@ -103,6 +103,7 @@ struct inlet {
     size_t retry_bytes;
     struct loop_timer retry_timer, batch_timer, rate_timer, read_timer, pause_timer;
     struct breaker breaker;  /* sink */
+    int64_t diverting_ns;    /* since when it was open when the log was last told */
     _Atomic int64_t hold_ns; /* the stage asked to be left alone until then, monotonic; 0: no */
     struct reader *reader;
     uint64_t backlog_end; /* transform: what an earlier run left ends before it */
@@ -145,6 +146,10 @@ static inline bool inlet_is_probing(const struct inlet *in)
 {
     return in->breaker.state == BREAKER_HALF_OPEN;
 }
+/* inlet_divert.c: what waits goes to a fallback while the breaker stays open. */
+int64_t inlet_divert_due(const struct inlet *in); /* monotonic; INT64_MAX: never */
+void inlet_divert(struct inlet *in);
+/* inlet_pause.c */
 void inlet_pause_over(struct inlet *in); /* another instance: nothing is known against it */
 /* A batch ended: so many events were taken or refused, failed, and await the user. */
 struct inlet_tally {
@@ -190,6 +195,9 @@ void inlet_retry_count(struct inlet *in); /* after a change: those that wait, fo
 void inlet_retry_fini(struct inlet *in);
 void inlet_retry_let_go(struct inlet *in); /* those that are on disk */
 void inlet_on_retry(struct loop_timer *t);
+bool inlet_retry_pop(struct inlet *in,
+                     struct entry *e); /* the one that is due first; false: none */
+void inlet_status(struct inlet *in, char *why, size_t size); /* why it is not ready */
 void inlet_retry_wait(struct inlet *in);  /* the breaker opened: none that failed before is ready */
 void inlet_retry_again(struct inlet *in); /* it closed: all may be tried again */
 void inlet_retry_first(struct inlet *in); /* the one that is due first is ready now */

@@ -1,5 +1,6 @@
 /* pipeline/inlet_retry.c: what becomes of an event that a stage could not do: again after a backoff
  * with full jitter, or into the dead letters. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/id.h"
@@ -208,13 +209,27 @@ bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *w
     return false;
 }
 
+void inlet_status(struct inlet *in, char *why, size_t size)
+{
+    (void)pthread_mutex_lock(&in->stage->pipeline->lock);
+    const char *status = in->stage->status;
+    (void)snprintf(why, size, "%s", *status ? status : "all that the sink was sent failed");
+    (void)pthread_mutex_unlock(&in->stage->pipeline->lock);
+}
+
 static void give_up_waiting(struct inlet *in, struct entry *e)
 {
     char why[sizeof in->stage->status];
-    (void)pthread_mutex_lock(&in->stage->pipeline->lock);
-    memcpy(why, in->stage->status, sizeof why);
-    (void)pthread_mutex_unlock(&in->stage->pipeline->lock);
-    give_up(in, e, *why ? why : "all that the sink was sent failed");
+    inlet_status(in, why, sizeof why);
+    give_up(in, e, why);
+}
+
+bool inlet_retry_pop(struct inlet *in, struct entry *e)
+{
+    if (!in->retry_count)
+        return false;
+    *e = heap_pop(in);
+    return true;
 }
 
 /* A sink that is left alone: what failed is given up at its age, or waits until it is tried. */

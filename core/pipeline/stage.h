@@ -28,7 +28,7 @@ struct port {
 struct stage_metrics {
     weir_metric *in, *out, *delivered, *filtered, *dead_lettered, *dropped, *retries, *errors;
     weir_metric *in_flight, *ready, *seconds, *breaker, *breaker_opened, *match_cut;
-    weir_metric *concurrency, *in_use;
+    weir_metric *concurrency, *in_use, *diverted;
 };
 
 struct stage {

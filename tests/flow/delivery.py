@@ -143,5 +143,38 @@ class Concurrency(Case):
         self.assertEqual(r.weir("audit").returncode, 0)
 
 
+class Fallback(Case):
+    def test_while_the_breaker_is_open(self):
+        """What waits for a dead receiver goes to the fallback, through a kill; later events come to it again."""
+        stub = self.stub(503)
+        text = ("admin: { listen: 127.0.0.1:0 }\n"
+                "sources: { api: { plugin: http, listen: 127.0.0.1:0, routes: { POST /o: { type: O } } } }\n"
+                f"sinks:\n  hook: {{ plugin: http, inputs: [api], url: '{stub.url}', fallback: {{ to: rest, after: 50ms }},\n"
+                "    retry: { backoff: 5ms, backoff_max: 20ms }, breaker: { probe_after: 20ms, probe_max: 100ms } }\n"
+                "  rest: { plugin: file, path: rest.ndjson, format: envelope }\n")
+        r = self.start(text)
+        for n in range(150):
+            self.assertEqual(r.post("api", "/o", {"n": n}).status, 200)
+            if n == 100:
+                r.kill()
+                r = self.start(text)
+        wait_for(lambda: {e["detail"]["n"] for e in lines_of(self.path("rest.ndjson"))} == set(range(150)),
+                 lambda: f"all of them in the fallback: {len(lines_of(self.path('rest.ndjson')))}\n{r.log}")
+        wait_for(lambda: r.ledger()["in_flight"] == 0 and r.ledger()["balanced"], "nothing in flight")
+        self.assertGreater(r.metrics()['weir_stage_diverted_events_total{stage="hook"}'], 40)
+        self.assertIn("goes to rest until the breaker closes", r.log)
+        self.assertEqual(r.get("/readyz").status, 503)
+        stub.answers[:] = [200]
+        for n in range(150, 200):
+            r.post("api", "/o", {"n": n})
+        wait_for(lambda: r.get("/readyz").status == 200, "the breaker closes")
+        r.wait_settled(dead_lettered=0)
+        r.post("api", "/o", {"n": 200})
+        wait_for(lambda: b'{"n": 200}' in stub.bodies, "the last one at the receiver")
+        r.wait_settled(dead_lettered=0)
+        r.stop()
+        self.assertEqual(r.weir("audit").returncode, 0)
+
+
 if __name__ == "__main__":
     main()

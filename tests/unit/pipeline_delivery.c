@@ -90,6 +90,121 @@ START_TEST(safe_in_a_transform)
 }
 END_TEST
 
+/* ---- fallback ---- */
+
+static void start_with_fallback(const char *feed, const char *kind, const char *rest)
+{
+    char *stages =
+        mem_format("sources: { in: { plugin: feed, %s } }\n"
+                   "sinks:\n"
+                   "  a: { plugin: take, mode: switch, inputs: [in], batch: { max_events: 10 },\n"
+                   "       buffer: { type: %s }, retry: { backoff: 1ms, backoff_max: 2ms },\n"
+                   "       breaker: { failures: 3, probe_after: 1ms, probe_max: 2ms },\n"
+                   "       fallback: { to: b, after: 2ms } }\n"
+                   "  b: { plugin: take, id: 1, %s }\n",
+                   feed, kind, rest);
+    rig_start(&rig, "workers: 2", stages);
+    mem_free(stages);
+}
+
+static const char *const kinds[] = {"durable", "memory"};
+
+/* All that waits for a sink that is dead comes to its fallback, once and in the order of the keys. */
+START_TEST(diverted_while_the_breaker_is_open)
+{
+    world.is_failing = 1;
+    start_with_fallback("count: 3000, batch: 50, keys: 40, key: k, pad: 32", kinds[_i],
+                        "batch: { max_events: 7 }");
+    rig_settled(&rig, 3000);
+    all_told(3000, _i ? WEIR_DELIVERED : WEIR_DURABLE);
+    rig_empty(&rig);
+    ck_assert_int_eq(got_count(0), 0);
+    for (int i = 0; i < 3000; i++)
+        ck_assert_int_eq(world.got[1][i], 1);
+    ck_assert_int_eq(world.disorder, 0);
+    ck_assert_int_eq(rig_column(&rig, LEDGER_DELIVERED), 3000);
+    ck_assert_int_eq(rig_column(&rig, LEDGER_DEAD_LETTERED), 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* It works and fails by turns: each event comes to one of the two. */
+START_TEST(diverted_by_turns)
+{
+    start_with_fallback("count: 20000, batch: 50, when: durable", kinds[_i], "");
+    for (int i = 0; i < 40; i++) {
+        rig_nap(&rig);
+        world.is_failing = i / 4 % 2;
+    }
+    rig_settled(&rig, 20000);
+    rig_wait(&rig, got_count(0) + got_count(1) == 20000);
+    rig_empty(&rig);
+    for (int i = 0; i < 20000; i++)
+        ck_assert_int_eq(world.got[0][i] + world.got[1][i], 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* A fallback that has no room gets no more; what waits stays where it is. */
+START_TEST(diverted_no_more_than_fits)
+{
+    world.is_failing = 1;
+    start_with_fallback("count: 5000, batch: 50, when: durable", "durable",
+                        "mode: hold, batch: { max_events: 10 }, buffer: { type: memory, "
+                        "max_events: 100 }");
+    const struct inlet *of_b = rig.pipeline->stages[rig.pipeline->stage_count - 1]->inlet;
+    rig_wait(&rig, inlet_is_full(of_b));
+    for (int i = 0; i < 20; i++)
+        rig_nap(&rig);
+    ck_assert_uint_lt(inlet_in_memory(of_b), 200);
+    world.is_released = 1;
+    rig_wait(&rig, got_count(1) == 5000);
+    rig_empty(&rig);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* Without a time only what is given up goes there. */
+START_TEST(not_diverted_without_a_time)
+{
+    world.is_failing = 1;
+    rig_start(&rig, "workers: 2",
+              "sources: { in: { plugin: feed, count: 500, when: durable } }\n"
+              "sinks:\n"
+              "  a: { plugin: take, mode: switch, inputs: [in], fallback: b,\n"
+              "       retry: { backoff: 1ms, backoff_max: 2ms },\n"
+              "       breaker: { failures: 3, probe_after: 1ms, probe_max: 2ms } }\n"
+              "  b: { plugin: take, id: 1 }\n");
+    rig_settled(&rig, 500);
+    for (int i = 0; i < 30; i++)
+        rig_nap(&rig);
+    ck_assert_int_eq(got_count(1), 0);
+    world.is_failing = 0;
+    rig_wait(&rig, got_count(0) == 500);
+    rig_empty(&rig);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* What was diverted and not delivered yet is on disk: the next run has each event once. */
+START_TEST(diverted_across_runs)
+{
+    world.is_failing = 1;
+    start_with_fallback("count: 1000, batch: 50, when: durable", "durable",
+                        "mode: hold, buffer: { type: durable }");
+    rig_settled(&rig, 1000);
+    rig_wait(&rig, stream_live(stream_find(rig.pipeline->journal, "in/a")) == 0);
+    rig_stop(&rig);
+    world.is_released = 1;
+    start_with_fallback("count: 0", "durable", "");
+    rig_wait(&rig, got_count(1) == 1000);
+    rig_empty(&rig);
+    for (int i = 0; i < 1000; i++)
+        ck_assert_int_eq(world.got[1][i], 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 int main(void)
 {
     log_setup((struct log_settings){.level = (weir_level)(WEIR_ERROR + 1)});
@@ -100,6 +215,11 @@ int main(void)
     tcase_add_loop_test(c, safe_beside_a_dead_sink, 0, 2);
     tcase_add_test(c, safe_with_one_sink);
     tcase_add_test(c, safe_in_a_transform);
+    tcase_add_loop_test(c, diverted_while_the_breaker_is_open, 0, 2);
+    tcase_add_loop_test(c, diverted_by_turns, 0, 2);
+    tcase_add_test(c, diverted_no_more_than_fits);
+    tcase_add_test(c, not_diverted_without_a_time);
+    tcase_add_test(c, diverted_across_runs);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
