@@ -234,6 +234,10 @@ static const struct {
      "Europe/Berlin",
      "2024-10-26T12:00:00Z",
      {"2024-10-27T00:30:00Z", "2024-10-28T01:30:00Z"}},
+    {"cron(30 2 * * ? *)",
+     "Europe/Berlin",
+     "2024-10-27T01:10:00Z", /* asked in the hour that comes again */
+     {"2024-10-28T01:30:00Z"}},
     {"cron(0/30 1-3 * * ? *)",
      "America/New_York",
      "2024-11-03T04:00:00Z",
@@ -464,6 +468,32 @@ START_TEST(reads_rules)
     ck_assert(zone_read((weir_str){data, n}, &z));
     for (int64_t s = from; s < to; s += 900)
         same_offset(&z, "summer", s, 16200);
+}
+END_TEST
+
+/* Two changes, of these types and at these times, of 32 bits for brevity. */
+static bool is_good_with(int first, int second, uint32_t at_first, uint32_t at_second)
+{
+    static struct zone z;
+    char data[512];
+    size_t n = make_file(data, "", 0), head = 54 + 44;
+    memmove(data + head + 18, data + head, n - head);
+    memset(data + head, 0, 18);
+    put(data + 54 + 32, 2); /* changes */
+    put(data + head + 4, at_first);
+    put(data + head + 12, at_second);
+    data[head + 16] = (char)first;
+    data[head + 17] = (char)second;
+    return zone_read((weir_str){data, n + 18}, &z);
+}
+
+START_TEST(reads_changes_in_order)
+{
+    ck_assert(is_good_with(0, 0, 100, 200));
+    ck_assert(!is_good_with(0, 0, 200, 200));
+    ck_assert(!is_good_with(0, 0, 200, 100));
+    ck_assert(!is_good_with(1, 0, 100, 200)); /* there is one type */
+    ck_assert(!is_good_with(0, 255, 100, 200));
 }
 END_TEST
 
@@ -752,7 +782,7 @@ int main(void)
     return run_tests("schedule-times",
                      (const TTest *const[]){refuses_with_a_place, runs_when_it_should, reads_times,
                                             knows_all_zones, changes_to_the_second, reads_rules,
-                                            reads_no_ruins, walks_berlin, walks_new_york,
-                                            walks_lord_howe, walks_kathmandu, walks_odd_clocks,
-                                            has_a_calendar, NULL});
+                                            reads_changes_in_order, reads_no_ruins, walks_berlin,
+                                            walks_new_york, walks_lord_howe, walks_kathmandu,
+                                            walks_odd_clocks, has_a_calendar, NULL});
 }
