@@ -184,7 +184,7 @@ int checkpoint_write(struct journal *j, bool is_closed)
     struct check_slot *c = &j->checks[which];
     if (j->pending && !base_of(j) && !j->last_number) /* there is nothing to tell of yet */
         return -EAGAIN;
-    int result = commit_sync_log(j); /* it tells only of what is on the disk */
+    int result = pending_sync_log(j); /* it tells only of what is on the disk */
     if (result == 0)
         result = open_file(j, which);
     if (result < 0)

@@ -1,22 +1,16 @@
-/* journal/commit.c: group commit: gather, write, sync, apply, answer.
- *
- * At most one group is unsynced at any time. So whatever lies before the last group of the log was
- * synced, and a segment that has a successor is good up to the place where the successor says. */
+/* journal/commit.c: group commit: gather, store, apply, answer; and what is done when nobody waits. */
 #include <errno.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "journal/internal.h"
 
 enum {
     USUAL_BYTES = 4 << 10, /* a disk that has no room for so much is still full */
-    GROUP_SLACK = 4096,    /* declarations that come with a group, about */
     APPLY_MAX = 512,       /* records applied while readers wait */
     CHECK_BYTES = 16 << 20,
     COMPACT_STEP = 256 << 10,
-    STORE_TRIES = 3, /* the first, its move, and the move's own */
 };
 static const int64_t check_every_ns = 10 * 1000000000LL;
 static const int64_t heal_every_ns = 1000000000LL;
@@ -69,12 +63,6 @@ void commit_leave(struct journal *j)
     (void)pthread_mutex_unlock(&j->commit_lock);
 }
 
-/* Where the next group goes: behind what was written and is not synced. */
-static uint32_t write_at(const struct journal *j)
-{
-    return j->active->end + j->pending_bytes;
-}
-
 static bool take_queue(struct journal *j)
 {
     bool has_kept = j->kept.first && !j->health.is_failed && !j->health.is_full;
@@ -88,7 +76,7 @@ static bool take_queue(struct journal *j)
     return j->taken.first != NULL;
 }
 
-static void set_full(struct journal *j, bool is_full)
+void commit_set_full(struct journal *j, bool is_full)
 {
     journal_lock(j);
     bool was = j->health.is_full;
@@ -104,19 +92,19 @@ static void set_full(struct journal *j, bool is_full)
 /* Puts never touch the reserve, so that what makes room always finds some. */
 static bool has_put_room(struct journal *j, size_t bytes, uint32_t *limit)
 {
-    if (j->is_pending_lost && commit_settle(j) < 0) /* first what was answered */
+    if (j->is_pending_lost && pending_settle(j) < 0) /* first what was answered */
         return false;
-    bool fits = j->active && segment_room(j->active, write_at(j)) >= bytes + GROUP_SLACK;
+    bool fits = j->active && segment_room(j->active, group_end(j)) >= bytes + GROUP_SLACK;
     bool has_room = slot_prepare(j, SLOTS_RESERVED + 1);
     if (!has_room) {
         uint32_t room =
-            fits ? segment_room(j->active, write_at(j)) : slot_small(j, bytes + GROUP_SLACK);
+            fits ? segment_room(j->active, group_end(j)) : slot_small(j, bytes + GROUP_SLACK);
         if (*limit > room)
             *limit = room;
         has_room = room > 0;
     }
     has_room = has_room && checkpoint_has_room(j);
-    set_full(j, !has_room);
+    commit_set_full(j, !has_room);
     return has_room;
 }
 
@@ -133,7 +121,7 @@ static weir_status judge(struct journal *j, const struct journal_unit *u)
 static void gather(struct journal *j)
 {
     struct group *g = &j->group;
-    uint32_t room = j->active ? segment_room(j->active, write_at(j)) : 0;
+    uint32_t room = j->active ? segment_room(j->active, group_end(j)) : 0;
     uint32_t limit = slot_default_bytes(j) / 2;
     if (limit > GROUP_BYTES_MAX)
         limit = GROUP_BYTES_MAX;
@@ -161,385 +149,6 @@ static void gather(struct journal *j)
     }
 }
 
-/* ---- building the group ---- */
-
-static void add_name(struct group *g, enum record_type type, const struct stream *s,
-                     const struct name_body *body, weir_str name)
-{
-    char *at = unit_record(&g->head, type, s ? 1 : 0, (uint32_t)(sizeof *body + name.len));
-    struct record *r = (struct record *)(void *)at;
-    if (s) {
-        struct record_ref ref = {.stream = s->id, .sequence = s->next};
-        memcpy(r + 1, &ref, sizeof ref);
-    }
-    char *to = (char *)(r + 1) + (s ? sizeof(struct record_ref) : 0);
-    memcpy(to, body, sizeof *body);
-    memcpy(to + sizeof *body, name.ptr, name.len);
-    r->body_crc = hash_crc32c(0, record_body(r), record_body_bytes(r));
-    g->head_records++;
-}
-
-/* The GROUP record, and streams and counters that the log does not know: in a segment's first group
- * all of them, so that the log can be read from any of its segments. */
-static void build_head(struct journal *j, bool is_all)
-{
-    struct group *g = &j->group;
-    g->head.len = 0;
-    g->head_records = 0;
-    (void)unit_record(&g->head, RECORD_GROUP, 0, sizeof(struct group_body));
-    journal_lock(j);
-    bool is_wanted = is_all || j->undeclared;
-    for (uint32_t i = 0; is_wanted && i < j->stream_count; i++) {
-        const struct stream *s = j->streams[i];
-        struct name_body body = {.kind = s ? s->kind_id : 0};
-        if (s && (is_all || !s->is_declared))
-            add_name(g, RECORD_STREAM, s, &body, weir_text(s->name));
-    }
-    for (uint32_t i = 0; is_wanted && i < j->counter_count; i++) {
-        const struct counter *c = j->counters[i];
-        struct name_body body = {.id = i, .value = c ? c->value : 0};
-        if (c && (is_all || !c->is_declared))
-            add_name(g, RECORD_COUNTER, NULL, &body, weir_text(c->name));
-    }
-    journal_unlock(j);
-    if (is_all)
-        j->names_bytes = (uint32_t)g->head.len;
-}
-
-static void assign(struct journal_unit *u)
-{
-    for (uint32_t i = 0; i < u->put_count; i++) {
-        struct record *r = (struct record *)(void *)(u->bytes + u->puts[i]);
-        struct record_ref *ref = (struct record_ref *)(void *)(r + 1);
-        for (uint32_t k = 0; k < r->refs; k++) {
-            /* Left by unit_put. NOLINTNEXTLINE(performance-no-int-to-ptr) */
-            struct stream *s = (struct stream *)(uintptr_t)ref[k].sequence;
-            ref[k].sequence = s->assigned++;
-        }
-    }
-}
-
-static void stamp_all(struct place place, char *bytes, size_t len, uint32_t offset)
-{
-    for (size_t at = 0; at < len;) {
-        struct record *r = (struct record *)(void *)(bytes + at);
-        record_stamp(place, r, offset + (uint32_t)at);
-        at += r->length;
-    }
-}
-
-static void stamp_group(struct journal *j)
-{
-    struct group *g = &j->group;
-    struct record *r = (struct record *)(void *)g->head.ptr;
-    struct group_body body = {
-        .number = j->group_number + j->pending_count + 1,
-        .bytes = (uint32_t)g->head.len + g->bytes,
-        .records = g->head_records + g->records,
-        .synced = j->synced_number,
-    };
-    memcpy(r + 1, &body, sizeof body);
-    r->body_crc = hash_crc32c(0, &body, sizeof body);
-    uint32_t at = write_at(j);
-    stamp_all(j->active->place, g->head.ptr, g->head.len, at);
-    at += (uint32_t)g->head.len;
-    for (struct journal_unit *u = g->units.first; u; u = u->next) {
-        if (u->status != WEIR_OK)
-            continue;
-        stamp_all(j->active->place, u->bytes, u->len, at);
-        at += (uint32_t)u->len;
-    }
-}
-
-/* ---- writing it ---- */
-
-/* A segment that has a successor was synced up to its end. */
-static void seal_active(struct journal *j)
-{
-    (void)commit_sync_log(j);
-    segment_seal(j, j->active);
-    j->last_number = j->active->number;
-    j->last_end = j->active->end;
-    j->active = NULL;
-}
-
-static int place_group(struct journal *j)
-{
-    struct group *g = &j->group;
-    build_head(j, !j->active);
-    bool fits = j->active && segment_room(j->active, write_at(j)) >= g->head.len + g->bytes;
-    if (j->pending && (!fits || g->head_records)) { /* names tell sums as they are applied */
-        int result = commit_settle(j);
-        if (result < 0)
-            return result;
-        build_head(j, !j->active);
-        fits = j->active && segment_room(j->active, write_at(j)) >= g->head.len + g->bytes;
-    }
-    if (j->active && !fits) {
-        seal_active(j);
-        build_head(j, true);
-    }
-    if (j->active)
-        return 0;
-    return segment_start(j, SEGMENT_LOG, (uint32_t)g->head.len + g->bytes, &j->active);
-}
-
-static int write_group(struct journal *j)
-{
-    struct group *g = &j->group;
-    size_t need = g->units.count + 1, n = 1;
-    if (need > g->part_cap) {
-        g->part_cap = need < 64 ? 64 : 2 * need;
-        mem_free(g->parts);
-        g->parts = mem_new(g->part_cap * sizeof *g->parts);
-    }
-    g->parts[0] = (struct iovec){g->head.ptr, g->head.len};
-    for (struct journal_unit *u = g->units.first; u; u = u->next)
-        if (u->status == WEIR_OK && u->len)
-            g->parts[n++] = (struct iovec){u->bytes, u->len};
-    uint32_t at = write_at(j);
-    slot_zero_ahead(j, j->active->slot, at, at + (uint32_t)g->head.len + g->bytes);
-    return disk_writev_all(j->disk, j->active->slot->fd, g->parts, (int)n, at);
-}
-
-static void answer(struct journal_unit *u)
-{
-    u->is_done = true;
-    if (u->done)
-        u->done(u->user, u->status, u);
-}
-
-/* They hear of it early only if a failed sync could be moved away from for certain. */
-static void answer_written(struct journal *j)
-{
-    if (!slot_is_spare(j, (uint32_t)j->group.head.len + j->group.bytes))
-        return;
-    for (struct journal_unit *u = j->group.units.first; u; u = u->next)
-        if (u->level == JOURNAL_WRITTEN && u->status == WEIR_OK && !u->is_done)
-            answer(u);
-}
-
-/* After a failed write or sync the pages may differ from the disk and no later sync would say so:
- * nothing behind the last good sync is used, and this slot no more. */
-static void abandon_active(struct journal *j, int error)
-{
-    char text[128];
-    struct segment *g = j->active;
-    uint32_t unanswered = write_at(j);
-    j->is_pending_lost = j->pending != NULL;
-    j->pending_bytes = j->pending_count = 0;
-    log_write(WEIR_ERROR, NULL, "journal %s: slot %u: %s; moving to another", j->path,
-              g->slot->index, error_sys_text(-error, text, sizeof text));
-    g->slot->is_retired = true;
-    journal_lock(j);
-    j->health.sync_failures++;
-    journal_unlock(j);
-    if (g->end > FORMAT_HEADER_BYTES) {
-        j->abandoned = g->number;
-        j->abandoned_at = unanswered;
-        seal_active(j);
-        return;
-    }
-    if (segment_header_erase(j, g->slot) < 0) /* then only a later segment's higher number tells */
-        j->has_ghost = true;
-    segment_seal(j, g);
-    journal_lock(j);
-    segment_remove(j, g);
-    journal_unlock(j);
-    j->active = NULL;
-}
-
-/* A mean that forgets: the last eight syncs weigh most. Of the real clock, whatever the journal's is. */
-static int timed_sync(struct journal *j)
-{
-    int64_t begun = clock_mono(&clock_real);
-    int result = j->disk->sync(j->disk, j->active->slot->fd);
-    int64_t took = clock_mono(&clock_real) - begun;
-    int64_t mean = atomic_load_explicit(&j->sync_ns, memory_order_relaxed);
-    atomic_store_explicit(&j->sync_ns, mean ? mean + (took - mean) / 8 : took,
-                          memory_order_relaxed);
-    if (result == 0)
-        j->has_ghost = false;
-    return result;
-}
-
-/* ---- groups that are answered before they are synced ---- */
-
-static void swap_groups(struct journal *j, struct group *g)
-{
-    struct group other = j->group, *next = g->next;
-    j->group = *g;
-    *g = other;
-    g->next = next;
-    if (!g->units.first) /* an empty list ends in itself */
-        unit_list_init(&g->units);
-    if (!j->group.units.first)
-        unit_list_init(&j->group.units);
-}
-
-static int write_pending(struct journal *j, struct group *g, uint32_t total)
-{
-    int result = 0;
-    swap_groups(j, g);
-    build_head(j, !j->active);
-    if (!j->active)
-        result = segment_start(j, SEGMENT_LOG, total + (uint32_t)j->group.head.len, &j->active);
-    if (result == 0) {
-        stamp_group(j);
-        result = write_group(j);
-        if (result < 0)
-            abandon_active(j, result);
-    }
-    if (result == 0) {
-        j->pending_bytes += (uint32_t)j->group.head.len + j->group.bytes;
-        j->pending_count++;
-    }
-    swap_groups(j, g);
-    return result;
-}
-
-/* All of them fit: together they are smaller than a slot. */
-static int rewrite_pending(struct journal *j)
-{
-    uint32_t total = 0;
-    if (!j->is_pending_lost)
-        return 0;
-    for (struct group *g = j->pending; g; g = g->next)
-        total += (uint32_t)g->head.len + g->bytes;
-    for (struct group *g = j->pending; g; g = g->next) {
-        int result = write_pending(j, g, total);
-        if (result < 0)
-            return result;
-    }
-    j->is_pending_lost = false;
-    return 0;
-}
-
-/* What is answered before its sync has to find a slot to move to if that sync fails. */
-static bool has_refuge(struct journal *j)
-{
-    uint32_t bytes = j->pending_bytes + (uint32_t)j->group.head.len + j->group.bytes;
-    bytes += 2 * j->names_bytes + GROUP_SLACK;
-    return slot_is_spare(j, bytes) ||
-           (slot_make(j, slot_default_bytes(j)) == 0 && slot_is_spare(j, bytes));
-}
-
-/* Finds the group its place, and decides when its units hear of it. */
-static int place(struct journal *j)
-{
-    int result = rewrite_pending(j);
-    if (result == 0)
-        result = place_group(j);
-    j->group.is_held = j->durability == JOURNAL_INTERVAL;
-    if (result < 0 || !j->group.is_held || has_refuge(j))
-        return result;
-    j->group.is_held = false;
-    if (!j->pending)
-        return 0;
-    result = commit_settle(j);
-    return result == 0 ? place_group(j) : result;
-}
-
-static bool has_answered(const struct journal *j)
-{
-    for (const struct journal_unit *u = j->group.units.first; u; u = u->next)
-        if (u->is_done)
-            return true;
-    return false;
-}
-
-static int try_store(struct journal *j, bool *is_refused)
-{
-    int result = place(j);
-    *is_refused = (result == -ENOSPC || result == -EDQUOT) && !has_answered(j);
-    if (result < 0)
-        return result;
-    stamp_group(j);
-    result = write_group(j);
-    if (result == 0) {
-        answer_written(j);
-        if (j->durability != JOURNAL_OS && !j->group.is_held)
-            result = timed_sync(j);
-    }
-    if (result < 0)
-        abandon_active(j, result);
-    return result;
-}
-
-static void unassign_put(struct journal *j, const struct record *r)
-{
-    for (uint32_t k = 0; k < r->refs; k++) {
-        const struct record_ref *ref = &record_refs(r)[k];
-        struct stream *s = stream_by_id(j, ref->stream);
-        if (s && ref->sequence < s->assigned)
-            s->assigned = ref->sequence;
-    }
-}
-
-/* The numbers of units that were refused are given again. */
-static void unassign(struct journal *j)
-{
-    journal_lock(j);
-    for (struct journal_unit *u = j->group.units.first; u; u = u->next)
-        for (uint32_t i = 0; u->status == WEIR_OK && i < u->put_count; i++)
-            unassign_put(j, (const struct record *)(const void *)(u->bytes + u->puts[i]));
-    journal_unlock(j);
-}
-
-/* What a failed sync left behind the end is elsewhere by now, or refused: even where the next
- * segment's header is lost, no recovery may take it for what got its numbers since. What was answered
- * and has no other place yet stays. false: what lies there may be found again. */
-static bool erase_abandoned(struct journal *j)
-{
-    struct segment *g = j->abandoned ? segment_find(j, j->abandoned) : NULL;
-    uint32_t at = j->pending ? j->abandoned_at : g ? g->end : 0;
-    if (!g || !g->slot)
-        return !j->has_ghost;
-    int result = disk_fill_zero(j->disk, g->slot->fd, sizeof(struct record) * 2, at);
-    if (result == 0)
-        result = j->disk->sync(j->disk, g->slot->fd);
-    if (!j->pending)
-        j->abandoned = 0;
-    return result == 0 && !j->has_ghost;
-}
-
-static void give_up(struct journal *j, int result)
-{
-    j->failed_ns = clock_mono(j->clock);
-    char text[128];
-    log_write(WEIR_ERROR, NULL, "journal %s: failed: %s: nothing is accepted until it works again",
-              j->path, error_sys_text(-result, text, sizeof text));
-    journal_lock(j);
-    j->health.is_failed = true;
-    journal_unlock(j);
-}
-
-static weir_status store(struct journal *j)
-{
-    bool is_refused = false;
-    int result = 0;
-    for (struct journal_unit *u = j->group.units.first; u; u = u->next)
-        if (u->status == WEIR_OK)
-            assign(u);
-    for (int i = 0; i < STORE_TRIES && !is_refused; i++) {
-        result = try_store(j, &is_refused);
-        if (result == 0 && j->durability == JOURNAL_FSYNC)
-            (void)erase_abandoned(j);
-        if (result == 0)
-            return WEIR_OK;
-    }
-    unassign(j);
-    bool is_gone = erase_abandoned(j);
-    if (is_refused && is_gone) {
-        set_full(j, true);
-        return WEIR_E_RETRY;
-    }
-    give_up(j, result);
-    return WEIR_E_FATAL;
-}
-
-/* ---- applying it ---- */
-
 static uint32_t apply_bytes(struct journal *j, const char *bytes, size_t len, uint32_t offset)
 {
     uint32_t n = 0;
@@ -552,7 +161,7 @@ static uint32_t apply_bytes(struct journal *j, const char *bytes, size_t len, ui
 }
 
 /* Readers get a turn between units when there are many. */
-static void apply_group(struct journal *j)
+void commit_apply(struct journal *j)
 {
     struct group *g = &j->group;
     uint32_t at = j->active->end, since = 0;
@@ -588,7 +197,7 @@ static void apply_group(struct journal *j)
     j->bytes_since_check += g->head.len + g->bytes;
 }
 
-static void call_listeners(struct journal *j)
+void commit_call_listeners(struct journal *j)
 {
     if (!j->touched) /* only the committer adds */
         return;
@@ -634,121 +243,17 @@ static void keep_refused(struct journal *j, struct journal_unit *units)
     unit_release(j, gone);
 }
 
-static void finish(struct journal *j, weir_status status)
+void commit_finish(struct journal *j, weir_status status)
 {
     struct journal_unit *units = j->group.units.first;
     for (struct journal_unit *u = units; u; u = u->next) {
         if (u->status == WEIR_OK)
             u->status = status;
         if (!u->is_done && !is_kept(u))
-            answer(u);
+            group_answer(u);
     }
     keep_refused(j, units);
     unit_list_init(&j->group.units);
-}
-
-/* Answers the group and keeps it until the next sync. */
-static void hold(struct journal *j)
-{
-    struct group *g = j->group_pool;
-    uint32_t bytes = (uint32_t)j->group.head.len + j->group.bytes;
-    if (g)
-        j->group_pool = g->next;
-    else
-        g = MEM_NEW(struct group);
-    g->next = NULL;
-    swap_groups(j, g);
-    *j->pending_end = g;
-    j->pending_end = &g->next;
-    j->pending_bytes += bytes;
-    j->pending_count++;
-    journal_lock(j);
-    bool is_first = j->pending_since_ns == 0;
-    if (is_first)
-        j->pending_since_ns = clock_mono(j->clock);
-    j->unsynced_bytes += bytes;
-    if (is_first && j->has_thread)
-        (void)pthread_cond_signal(&j->wanted);
-    journal_unlock(j);
-    for (struct journal_unit *u = g->units.first; u; u = u->next)
-        if (!u->is_done)
-            answer(u);
-}
-
-static void drop_pending(struct journal *j, weir_status status)
-{
-    while (j->pending) {
-        struct group *g = j->pending;
-        j->pending = g->next;
-        swap_groups(j, g);
-        if (status == WEIR_OK && j->active)
-            apply_group(j);
-        finish(j, status);
-        swap_groups(j, g);
-        g->next = j->group_pool;
-        j->group_pool = g;
-    }
-    j->pending_end = &j->pending;
-    j->pending_bytes = j->pending_count = 0;
-    j->is_pending_lost = false;
-    journal_lock(j);
-    j->unsynced_bytes = 0;
-    j->pending_since_ns = 0;
-    journal_unlock(j);
-}
-
-int commit_settle(struct journal *j)
-{
-    int result = 0;
-    if (!j->pending)
-        return 0;
-    for (int i = 0; i < STORE_TRIES; i++) {
-        result = rewrite_pending(j);
-        if (result == 0 && j->active) {
-            result = timed_sync(j);
-            if (result < 0)
-                abandon_active(j, result);
-        }
-        if (result == 0)
-            break;
-    }
-    if (result == -ENOSPC || result == -EDQUOT) { /* kept, and tried again */
-        set_full(j, true);
-        journal_lock(j);
-        j->pending_since_ns = clock_mono(j->clock);
-        journal_unlock(j);
-        return result;
-    }
-    if (result < 0) {
-        log_write(WEIR_ERROR, NULL, "journal %s: %u groups that were answered are lost", j->path,
-                  j->pending_count);
-        give_up(j, result);
-    }
-    drop_pending(j, result < 0 ? WEIR_E_FATAL : WEIR_OK);
-    (void)erase_abandoned(j);
-    call_listeners(j);
-    return result;
-}
-
-int commit_sync_log(struct journal *j)
-{
-    if (j->durability != JOURNAL_OS || !j->active || j->unsynced_bytes == 0)
-        return 0;
-    int result = timed_sync(j);
-    journal_lock(j);
-    j->unsynced_bytes = 0; /* or lost: later syncs would not tell */
-    j->health.sync_failures += result < 0;
-    journal_unlock(j);
-    j->synced_number = j->group_number;
-    if (result == 0)
-        return 0;
-    char text[128];
-    log_write(WEIR_ERROR, NULL,
-              "journal %s: slot %u: %s: what was written since the last sync may be lost, as "
-              "durability: os allows",
-              j->path, j->active->slot->index, error_sys_text(-result, text, sizeof text));
-    j->active->slot->is_retired = true;
-    return result;
 }
 
 /* A first group behind END is synced before a second one: else the END may survive where the second
@@ -761,28 +266,26 @@ bool commit_run(struct journal *j)
         gather(j);
         weir_status status = WEIR_OK;
         if (j->group.bytes)
-            status = store(j);
+            status = group_store(j);
         bool is_stored = j->group.bytes && status == WEIR_OK;
         if (is_stored && j->group.is_held) {
-            hold(j);
+            pending_hold(j);
             if (j->has_end || j->pending_bytes >= slot_default_bytes(j) / 4)
-                (void)commit_settle(j);
+                (void)pending_settle(j);
             j->has_end = false;
             continue;
         }
         if (is_stored) {
-            apply_group(j);
+            commit_apply(j);
             if (j->has_end)
-                (void)commit_sync_log(j);
+                (void)pending_sync_log(j);
             j->has_end = false;
-            call_listeners(j);
+            commit_call_listeners(j);
         }
-        finish(j, status);
+        commit_finish(j, status);
     }
     return true;
 }
-
-/* ---- what is not asked for ---- */
 
 static bool is_check_wanted(const struct journal *j, bool is_idle)
 {
@@ -800,9 +303,9 @@ static bool heal(struct journal *j)
     j->failed_ns = clock_mono(j->clock);
     if (!j->active && segment_start(j, SEGMENT_LOG, 0, &j->active) < 0)
         return false;
-    int result = timed_sync(j);
+    int result = group_sync(j);
     if (result < 0) {
-        abandon_active(j, result);
+        group_abandon(j, result);
         return false;
     }
     journal_lock(j);
@@ -817,7 +320,7 @@ bool commit_upkeep(struct journal *j, bool is_idle)
     if (j->health.is_failed)
         return heal(j);
     if (j->pending && clock_mono(j->clock) - j->pending_since_ns >= j->sync_every_ns)
-        (void)commit_settle(j);
+        (void)pending_settle(j);
     if (is_check_wanted(j, is_idle))
         (void)checkpoint_write(j, false);
     if (j->health.is_full)

@@ -97,7 +97,7 @@ static bool begin(struct journal *j)
     journal_unlock(j);
     j->compaction = c;
     uint32_t size = slot_default_bytes(j);
-    if (freed < 2ULL * size || commit_settle(j) < 0 || /* what is pending may need the last slot */
+    if (freed < 2ULL * size || pending_settle(j) < 0 || /* what is pending may need the last slot */
         segment_start(j, SEGMENT_COLD, size - 3 * FORMAT_HEADER_BYTES, &c->cold) < 0) {
         compact_drop(j);
         return false;
@@ -185,7 +185,7 @@ static bool tell(struct journal *j, struct compaction *c)
     c->is_told = true;
     journal_submit(u, JOURNAL_SYNCED, NULL, NULL);
     (void)commit_run(j);
-    (void)commit_settle(j);
+    (void)pending_settle(j);
     journal_lock(j);
     j->health.compactions += !c->cold->is_picked;
     c->cold->is_picked = false; /* if MOVED was refused, the next checkpoint frees the copy */

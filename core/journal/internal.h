@@ -13,6 +13,7 @@
 
 enum {
     GROUP_BYTES_MAX = 4 << 20,
+    GROUP_SLACK = 4096, /* declarations that come with a group, about */
     SLOTS_RESERVED = 3, /* never given to puts: a new segment, a compaction, a failed sync */
     SEGMENTS_LOADED = 4,
     READ_BYTES = 256 << 10,
@@ -262,16 +263,41 @@ uint32_t slot_default_bytes(const struct journal *j);
 void slot_path(const struct journal *j, uint32_t index, char *path, size_t size);
 
 /* ---- commit.c ---- */
-bool commit_run(struct journal *j);     /* one group; false: nothing was there */
-int commit_settle(struct journal *j);   /* syncs and applies what is pending; 0, or an errno */
-int commit_sync_log(struct journal *j); /* what was applied before its sync: OS */
+bool commit_run(struct journal *j);                  /* one group; false: nothing was there */
 bool commit_upkeep(struct journal *j, bool is_idle); /* true: there is more to do */
+void commit_apply(struct journal *j);                /* the group, which is synced */
+void commit_finish(struct journal *j, weir_status status);
+void commit_call_listeners(struct journal *j);
+void commit_set_full(struct journal *j, bool is_full);
 void *commit_thread(void *journal);
 void commit_enter(struct journal *j);
 void commit_leave(struct journal *j);
 void unit_list_init(struct unit_list *l);
 void unit_list_push(struct unit_list *l, struct journal_unit *u);
 void unit_list_join(struct unit_list *l, struct unit_list *more);
+
+/* ---- group.c: the committer. Those that give an int: 0, or a negative errno. ---- */
+uint32_t group_end(const struct journal *j); /* where the next one goes: behind what was written */
+/* The GROUP record, and streams and counters that the log does not know, or all. */
+void group_head(struct journal *j, bool is_all);
+int group_place(struct journal *j); /* in the active segment, or a new one */
+void group_stamp(struct journal *j);
+int group_write(struct journal *j);
+int group_sync(struct journal *j);
+void group_abandon(struct journal *j, int error); /* the active segment: a write or sync failed */
+/* What lies behind the end of a segment that was abandoned; false: it may be found again. */
+bool group_erase_abandoned(struct journal *j);
+void group_give_up(struct journal *j, int error); /* the journal is failed */
+/* OK; RETRY: there is no room, and the group is nowhere; FATAL: it failed, and nobody knows. */
+weir_status group_store(struct journal *j);
+void group_answer(struct journal_unit *u);
+
+/* ---- pending.c: the committer; 0, or a negative errno ---- */
+int pending_place(struct journal *j); /* the group, and whether it is held */
+int pending_rewrite(struct journal *j);
+void pending_hold(struct journal *j);    /* answers the group and keeps it until the next sync */
+int pending_settle(struct journal *j);   /* syncs and applies what is pending */
+int pending_sync_log(struct journal *j); /* what was applied before its sync: OS */
 
 /* ---- unit.c ---- */
 void unit_moved(struct journal_unit *u, const uint64_t *words, size_t n);

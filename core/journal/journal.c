@@ -238,7 +238,7 @@ void journal_close(struct journal *j)
     commit_enter(j);
     while (commit_run(j)) {
     }
-    (void)commit_settle(j);
+    (void)pending_settle(j);
     compact_drop(j);
     if (j->pending) /* the log stays as it is: their first place may still have them */
         log_write(WEIR_ERROR, NULL,

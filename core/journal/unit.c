@@ -337,7 +337,7 @@ weir_status journal_submit_wait(struct journal_unit *take)
     if (j->durability == JOURNAL_FSYNC || w.status != WEIR_OK)
         return w.status;
     commit_enter(j);
-    bool is_synced = commit_settle(j) == 0 && commit_sync_log(j) == 0;
+    bool is_synced = pending_settle(j) == 0 && pending_sync_log(j) == 0;
     commit_leave(j);
     return is_synced ? WEIR_OK : WEIR_E_FATAL;
 }
