@@ -192,6 +192,7 @@ void commit_apply(struct journal *j)
         j->unsynced_bytes += g->head.len + g->bytes;
     journal_unlock(j);
     j->group_number++;
+    atomic_store_explicit(&j->trims_left, TRIM_LOOKS, memory_order_relaxed);
     if (j->durability != JOURNAL_OS)
         j->synced_number = j->group_number;
     j->bytes_since_check += g->head.len + g->bytes;
@@ -327,12 +328,13 @@ bool commit_upkeep(struct journal *j, bool is_idle)
         (void)has_put_room(j, USUAL_BYTES, &(uint32_t){USUAL_BYTES});
     if (j->kept.first)
         (void)commit_run(j);
+    bool has_trimmed = slot_trim(j, is_idle);
     if (!is_idle) /* under load little by little, where space is short */
         return (j->health.is_full || j->slot_bytes_total > j->bytes_max / 2) &&
                compact_step(j, COMPACT_STEP / 4);
     if (j->bytes_since_check && !j->health.is_full)
         (void)slot_prepare(j, SLOTS_RESERVED + 1);
-    return compact_step(j, COMPACT_STEP) || slot_zero(j);
+    return compact_step(j, COMPACT_STEP) || slot_zero(j) || has_trimmed;
 }
 
 bool journal_commit(struct journal *j)
@@ -381,9 +383,9 @@ void journal_set_wake(struct journal *j, void (*fn)(void *user), void *user)
 static bool wait_for_work(struct journal *j, bool has_upkeep)
 {
     while (!j->is_stopping && !j->is_urgent) {
-        int64_t wait_ns = has_upkeep             ? lazy_max_ns / 20
-                          : j->bytes_since_check ? check_every_ns
-                                                 : INT64_MAX;
+        int64_t wait_ns = has_upkeep                              ? lazy_max_ns / 20
+                          : j->bytes_since_check || j->trims_left ? check_every_ns
+                                                                  : INT64_MAX;
         if (j->health.is_full || j->health.is_failed)
             wait_ns = lazy_max_ns;
         if (j->pending_since_ns) {

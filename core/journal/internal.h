@@ -15,6 +15,8 @@ enum {
     GROUP_BYTES_MAX = 4 << 20,
     GROUP_SLACK = 4096, /* declarations that come with a group, about */
     SLOTS_RESERVED = 3, /* never given to puts: a new segment, a compaction, a failed sync */
+    TRIM_EVERY_S = 10,
+    TRIM_LOOKS = 6, /* two for checkpoints, without which nothing is free, and the rest to see so */
     SEGMENTS_LOADED = 4,
     READ_BYTES = 256 << 10,
 };
@@ -184,6 +186,10 @@ struct journal {
     struct slot *slots; /* free */
     uint32_t slot_count, slot_next;
     uint64_t slot_bytes_total;
+    int64_t trim_ns;                   /* when it was last looked whether there are too many */
+    uint32_t slots_least, slots_spare; /* free at least since then; to be removed */
+    _Atomic uint32_t
+        trims_left; /* looks until nothing changes any more: the thread wakes for them */
     struct check_slot checks[2];
     uint64_t check_number, check_bytes;
     _Atomic uint64_t bytes_since_check; /* the thread looks at it while another commits */
@@ -256,6 +262,8 @@ bool slot_prepare(struct journal *j, uint32_t want); /* true: that many are free
  * is none. The reserve is left alone. */
 uint32_t slot_small(struct journal *j, size_t bytes);
 bool slot_is_spare(const struct journal *j, uint32_t bytes); /* a free one has that much room */
+/* Gives disk back that was not needed for a while, a slot at a time. true: there is more to do. */
+bool slot_trim(struct journal *j, bool is_idle);
 bool slot_zero(struct journal *j); /* a step of zero-filling; false: all is filled */
 /* A group will be written there. */
 void slot_zero_ahead(const struct journal *j, struct slot *slot, uint32_t from, uint32_t end);

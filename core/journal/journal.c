@@ -98,6 +98,14 @@ static void free_units(struct journal *j)
         mem_free(g);
     }
     j->pool_bytes = SIZE_MAX / 2; /* nothing more is kept */
+    while (j->pending) {          /* never found a place */
+        struct group *g = j->pending;
+        j->pending = g->next;
+        unit_release(j, g->units.first);
+        mem_free(g->parts);
+        buf_fini(&g->head);
+        mem_free(g);
+    }
     unit_release(j, j->kept.first);
     struct journal_unit *pool = j->pool;
     j->pool = NULL;

@@ -13,6 +13,7 @@ enum {
     ZERO_STEP = 1 << 20,
     SLOT_LEAST = 256 << 10, /* of a slot made where a usual one has no room */
     ZERO_AHEAD = 256 << 10,
+    SLOTS_KEPT = SLOTS_RESERVED + 3, /* free ones that stay when nothing needs them */
 };
 
 /* Larger as the journal grows: few files for much, little disk for little. */
@@ -44,15 +45,21 @@ void slot_path(const struct journal *j, uint32_t index, char *path, size_t size)
     (void)snprintf(path, size, "%s/slot-%04u", j->path, index);
 }
 
+/* Its last segment is dead for both checkpoints: should the name come back after a power cut, it is a free
+ * slot again. */
+static void remove_file(const struct journal *j, struct slot *slot)
+{
+    char path[4096];
+    slot_path(j, slot->index, path, sizeof path);
+    (void)j->disk->remove(j->disk, path);
+    slot->is_retired = true; /* also where it could not be removed: the next open finds it */
+}
+
 void slot_give(struct journal *j, struct slot *slot)
 {
     bool is_odd = slot->bytes > SLOT_LARGE && slot->bytes > 2 * slot_default_bytes(j);
-    if (is_odd && !slot->is_retired && !j->is_reader) {
-        char path[4096];
-        slot_path(j, slot->index, path, sizeof path);
-        (void)j->disk->remove(j->disk, path);
-        slot->is_retired = true;
-    }
+    if (is_odd && !slot->is_retired && !j->is_reader)
+        remove_file(j, slot);
     if (slot->is_retired) {
         j->disk->close(j->disk, slot->fd);
         j->slot_bytes_total -= slot->bytes;
@@ -115,6 +122,8 @@ static struct slot *take_fitting(struct journal *j, uint32_t bytes)
     *best = slot->next;
     slot->next = NULL;
     j->slot_count--;
+    if (j->slot_count < j->slots_least)
+        j->slots_least = j->slot_count;
     return slot;
 }
 
@@ -231,4 +240,80 @@ void slot_zero_ahead(const struct journal *j, struct slot *slot, uint32_t from, 
     uint32_t n = last - at < ZERO_AHEAD ? last - at : ZERO_AHEAD;
     if (disk_fill_zero(j->disk, slot->fd, n, at) == 0)
         slot->zeroed = at + n;
+}
+
+/* ---- giving disk back ---- */
+
+/* Those of a full disk first, then the largest; never the last that a reserve is made of. */
+static struct slot **find_spare(struct journal *j)
+{
+    struct slot **best = NULL;
+    bool has_usual = count_usual(j) > SLOTS_KEPT;
+    for (struct slot **at = &j->slots; *at; at = &(*at)->next) {
+        bool is_small = (*at)->bytes < floor_bytes(j);
+        if (!is_small && !has_usual)
+            continue;
+        if (is_small)
+            return at;
+        if (!best || (*at)->bytes > (*best)->bytes)
+            best = at;
+    }
+    return best;
+}
+
+static void drop(struct journal *j, struct slot **at)
+{
+    struct slot *slot = *at;
+    *at = slot->next;
+    j->slot_count--;
+    remove_file(j, slot);
+    slot_give(j, slot);
+}
+
+/* What is kept was made in a peak: a smaller one takes its place. */
+static bool replace_large(struct journal *j)
+{
+    struct slot **at = &j->slots;
+    while (*at && (*at)->bytes <= slot_default_bytes(j))
+        at = &(*at)->next;
+    const struct slot *large = *at;
+    if (!large || slot_make(j, slot_default_bytes(j)) < 0)
+        return false;
+    for (at = &j->slots; *at != large;)
+        at = &(*at)->next;
+    drop(j, at);
+    return true;
+}
+
+/* Dead segments become free slots with the second checkpoint, which no traffic asks for any more. */
+static void look(struct journal *j, bool is_idle)
+{
+    uint32_t left = atomic_load_explicit(&j->trims_left, memory_order_relaxed);
+    bool is_quiet = is_idle && left && j->slots_least == j->slot_count;
+    if (left)
+        atomic_store_explicit(&j->trims_left, left - 1, memory_order_relaxed);
+    j->slots_spare = j->slots_least > SLOTS_KEPT ? j->slots_least - SLOTS_KEPT : 0;
+    if (is_idle && left && has_dead(j))
+        (void)checkpoint_write(j, false);
+    else if (is_quiet && !j->slots_spare)
+        for (int i = 0; i < SLOTS_KEPT && replace_large(j); i++) {
+        }
+    j->slots_least = j->slot_count;
+}
+
+bool slot_trim(struct journal *j, bool is_idle)
+{
+    int64_t now = clock_mono(j->clock);
+    if (now - j->trim_ns >= TRIM_EVERY_S * INT64_C(1000000000)) {
+        j->trim_ns = now;
+        look(j, is_idle);
+    }
+    struct slot **at = j->slots_spare ? find_spare(j) : NULL;
+    if (!at) {
+        j->slots_spare = 0;
+        return false;
+    }
+    j->slots_spare--;
+    drop(j, at);
+    return true;
 }

@@ -26,6 +26,7 @@ struct sim_version {
 struct sim_file {
     char *name;
     bool is_named; /* the name is on the disk */
+    bool is_gone;  /* removed; it may come back unless the directory is synced */
     uint64_t size, durable_size, cap;
     char *now, *durable;
     struct sim_version *versions;
@@ -76,9 +77,18 @@ static inline bool sim_tick(struct sim *s)
 static inline struct sim_file *sim_find(struct sim *s, const char *path)
 {
     for (int i = 0; i < SIM_FILES; i++)
-        if (s->files[i].name && strcmp(s->files[i].name, path) == 0)
+        if (s->files[i].name && !s->files[i].is_gone && strcmp(s->files[i].name, path) == 0)
             return &s->files[i];
     return NULL;
+}
+
+static inline void sim_drop(struct sim_file *f)
+{
+    mem_free(f->name);
+    mem_free(f->now);
+    mem_free(f->durable);
+    mem_free(f->versions);
+    memset(f, 0, sizeof *f);
 }
 
 static inline int sim_open(const struct disk *d, const char *path, int flags)
@@ -91,6 +101,9 @@ static inline int sim_open(const struct disk *d, const char *path, int flags)
         return -ENOENT;
     if (!sim_tick(s))
         return -EIO;
+    for (int i = 0; i < SIM_FILES; i++)
+        if (s->files[i].is_gone && strcmp(s->files[i].name, path) == 0)
+            sim_drop(&s->files[i]);
     for (int i = 0; i < SIM_FILES; i++) {
         if (s->files[i].name)
             continue;
@@ -218,7 +231,10 @@ static inline int sim_sync_dir(const struct disk *d, const char *path)
     size_t n = strlen(path);
     for (int i = 0; i < SIM_FILES; i++) {
         const char *name = s->files[i].name;
-        s->files[i].is_named |= name && strncmp(name, path, n) == 0 && name[n] == '/';
+        if (s->files[i].is_gone)
+            sim_drop(&s->files[i]);
+        else
+            s->files[i].is_named |= name && strncmp(name, path, n) == 0 && name[n] == '/';
     }
     return 0;
 }
@@ -262,18 +278,9 @@ static inline int sim_list(const struct disk *d, const char *path,
     if (s->is_dead)
         return -EIO;
     for (int i = 0; i < SIM_FILES; i++)
-        if (s->files[i].name && strncmp(s->files[i].name, path, n) == 0)
+        if (s->files[i].name && !s->files[i].is_gone && strncmp(s->files[i].name, path, n) == 0)
             fn(user, s->files[i].name + n + 1);
     return 0;
-}
-
-static inline void sim_drop(struct sim_file *f)
-{
-    mem_free(f->name);
-    mem_free(f->now);
-    mem_free(f->durable);
-    mem_free(f->versions);
-    memset(f, 0, sizeof *f);
 }
 
 static inline int sim_remove(const struct disk *d, const char *path)
@@ -285,7 +292,7 @@ static inline int sim_remove(const struct disk *d, const char *path)
     if (!sim_tick(s))
         return -EIO;
     s->space += f->size;
-    sim_drop(f);
+    f->is_gone = true;
     return 0;
 }
 
@@ -354,6 +361,13 @@ static inline void sim_power_loss(struct sim *s, enum sim_loss how)
         struct sim_file *f = &s->files[i];
         if (!f->name)
             continue;
+        if (f->is_gone && (!f->is_named || how == SIM_ALL || sim_below(&s->random, 2))) {
+            sim_drop(f);
+            continue;
+        }
+        if (f->is_gone)
+            s->space -= f->size < s->space ? f->size : s->space;
+        f->is_gone = false;
         if (!f->is_named && how != SIM_ALL && (how == SIM_NONE || sim_below(&s->random, 2))) {
             s->space += f->size;
             sim_drop(f);
