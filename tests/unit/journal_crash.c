@@ -94,6 +94,7 @@ struct history {
     uint32_t fixed_len;
     bool is_directed; /* few units of equal length in each life */
     bool is_sparse;   /* acknowledgements leave holes, so that compaction has work */
+    bool is_tight;    /* a small disk that often fails: groups that find no place to move to */
     enum journal_durability
         durability; /* less than fsync: answered units may be lost to a power cut */
     char why[200];
@@ -407,6 +408,8 @@ static void arm(struct history *h)
         h->sim.fail_sync_at = 0;
     h->sim.fail_write_at = sim_below(r, 8) == 0 ? 1 + sim_below(r, 40) : 0;
     h->sim.is_short = sim_below(r, 6) == 0;
+    if (h->is_tight && h->durability != JOURNAL_OS)
+        h->sim.fail_sync_at = sim_below(r, 3) ? 1 + sim_below(r, 30) : 0;
 }
 
 static void crash(struct history *h)
@@ -449,7 +452,8 @@ static bool run_history(struct history *h, uint64_t seed)
     h->slot_bytes = sim_below(&h->random, 2) ? 16384 : 32768;
     h->fixed_len = is_directed || h->is_sparse || sim_below(&h->random, 3) == 0 ? 100 : 0;
     sim_init(&h->sim, seed);
-    h->sim.space = (12 + sim_below(&h->random, 40)) * h->slot_bytes + (1 << 18);
+    h->sim.space = h->is_tight ? (2 + sim_below(&h->random, 5)) * h->slot_bytes + (1 << 18)
+                               : (12 + sim_below(&h->random, 40)) * h->slot_bytes + (1 << 18);
     uint32_t lives = is_directed ? 30 : 3 + sim_below(&h->random, 8);
     bool is_good = true;
     for (uint32_t i = 0; i < lives && is_good; i++) {
@@ -527,11 +531,18 @@ START_TEST(holes_that_compaction_closes)
 }
 END_TEST
 
+START_TEST(small_disks_that_fail)
+{
+    run_many("tight", (struct history){.is_tight = true}, rounds(200));
+}
+END_TEST
+
 START_TEST(units_that_are_answered_before_their_sync)
 {
     struct history h = {.durability = _i % 2 ? JOURNAL_OS : JOURNAL_INTERVAL};
     h.is_directed = _i / 2 == 1;
     h.is_sparse = _i / 2 == 2;
+    h.is_tight = _i / 2 == 3;
     run_many(_i % 2 ? "os" : "interval", h, rounds(100));
 }
 END_TEST
@@ -545,7 +556,8 @@ int main(void)
     tcase_add_test(t, general_histories);
     tcase_add_test(t, short_generations_of_equal_length);
     tcase_add_test(t, holes_that_compaction_closes);
-    tcase_add_loop_test(t, units_that_are_answered_before_their_sync, 0, 6);
+    tcase_add_test(t, small_disks_that_fail);
+    tcase_add_loop_test(t, units_that_are_answered_before_their_sync, 0, 8);
     suite_add_tcase(s, t);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);
