@@ -221,7 +221,7 @@ static void kill_journal(struct history *h)
 }
 
 /* Was it synced? It was answered before that, so an interval later at the latest, where a round may
- * pass until anyone looks. Not while a failed sync has found no place to move to. */
+ * pass until anyone looks. Not where a second sync failed and found no place to move to. */
 static bool is_unsure(const struct history *h, const struct unit *u)
 {
     struct journal_health health = {0};
@@ -230,7 +230,8 @@ static bool is_unsure(const struct history *h, const struct unit *u)
     journal_health(h->journal, &health);
     if (!health.unsynced_bytes && !h->sim.is_dead && !health.is_failed)
         return false;
-    return h->durability == JOURNAL_OS || health.is_full || health.is_failed ||
+    bool is_stuck = health.is_failed || (health.is_full && health.sync_failures > 1);
+    return h->durability == JOURNAL_OS || is_stuck ||
            clock_mono(&h->clock.base) - u->answered_ns < SYNC_EVERY_NS + 2 * ROUND_NS;
 }
 
@@ -410,6 +411,7 @@ static void arm(struct history *h)
     h->sim.is_short = sim_below(r, 6) == 0;
     if (h->is_tight && h->durability != JOURNAL_OS)
         h->sim.fail_sync_at = sim_below(r, 3) ? 1 + sim_below(r, 30) : 0;
+    h->sim.fail_syncs = h->is_tight ? sim_below(r, 4) : 0;
 }
 
 static void crash(struct history *h)
@@ -470,7 +472,7 @@ static bool run_history(struct history *h, uint64_t seed)
         bool is_clean = is_good && !h->sim.is_dead && sim_below(&h->random, 4) == 0;
         if (is_clean) {
             h->sim.power_at = 0;
-            bool has_refuge = !health.unsynced_bytes || !health.is_full;
+            bool has_refuge = !health.unsynced_bytes || !health.is_full || health.sync_failures < 2;
             journal_close(h->journal);
             h->journal = NULL;
             if (has_refuge)

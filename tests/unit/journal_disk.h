@@ -39,6 +39,7 @@ struct sim {
     uint64_t random, order;
     uint64_t writes, syncs, ops;
     uint64_t fail_write_at, fail_sync_at, full_at, power_at; /* 0: never */
+    uint64_t fail_syncs;                                     /* so many after the first as well */
     uint64_t space;                                          /* bytes left */
     bool is_dead, is_locked, is_short, is_full, is_broken;
 };
@@ -213,7 +214,8 @@ static inline int sim_sync(const struct disk *d, int fd)
     if (!sim_tick(s) || s->is_broken)
         return -EIO;
     s->syncs++;
-    bool is_failing = s->fail_sync_at && s->syncs == s->fail_sync_at;
+    bool is_failing = s->fail_sync_at && s->syncs >= s->fail_sync_at &&
+                      s->syncs <= s->fail_sync_at + s->fail_syncs;
     for (size_t i = 0; i < f->count; i++)
         if (!is_failing || sim_below(&s->random, 2))
             memcpy(f->durable + (uint64_t)f->versions[i].sector * SIM_SECTOR, f->versions[i].bytes,
