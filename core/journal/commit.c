@@ -302,6 +302,8 @@ static bool heal(struct journal *j)
     if (clock_mono(j->clock) - j->failed_ns < heal_every_ns)
         return false;
     j->failed_ns = clock_mono(j->clock);
+    if (pending_settle(j) < 0)
+        return false;
     if (!j->active && segment_start(j, SEGMENT_LOG, 0, &j->active) < 0)
         return false;
     int result = group_sync(j);
@@ -388,7 +390,7 @@ static bool wait_for_work(struct journal *j, bool has_upkeep)
                                                                   : INT64_MAX;
         if (j->health.is_full || j->health.is_failed)
             wait_ns = lazy_max_ns;
-        if (j->pending_since_ns) {
+        if (j->pending_since_ns && !j->health.is_failed) {
             int64_t left = j->pending_since_ns + j->sync_every_ns - clock_mono(j->clock);
             if (left <= 0)
                 return false;

@@ -170,6 +170,11 @@ static int copy_some(struct journal *j, struct compaction *c, uint32_t bytes_max
     return result;
 }
 
+static void keep_status(void *user, weir_status status, const struct journal_unit *u)
+{
+    *(weir_status *)user = status;
+}
+
 static bool tell(struct journal *j, struct compaction *c)
 {
     uint64_t words[3 + VICTIMS_MAX] = {c->cold->number, c->cold->end, c->cold->refs};
@@ -183,12 +188,14 @@ static bool tell(struct journal *j, struct compaction *c)
     struct journal_unit *u = journal_begin(j);
     unit_moved(u, words, 3 + c->count);
     c->is_told = true;
-    journal_submit(u, JOURNAL_SYNCED, NULL, NULL);
+    weir_status status = WEIR_E_FATAL;
+    journal_submit(u, JOURNAL_SYNCED, keep_status, &status);
     (void)commit_run(j);
     (void)pending_settle(j);
     journal_lock(j);
     j->health.compactions += !c->cold->is_picked;
-    c->cold->is_picked = false; /* if MOVED was refused, the next checkpoint frees the copy */
+    if (status != WEIR_OK)          /* else it is applied, or will be with the next good sync */
+        c->cold->is_picked = false; /* the next checkpoint frees the copy */
     journal_unlock(j);
     compact_drop(j);
     return true;

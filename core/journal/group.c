@@ -282,6 +282,8 @@ bool group_erase_abandoned(struct journal *j)
 void group_give_up(struct journal *j, int result)
 {
     j->failed_ns = clock_mono(j->clock);
+    if (j->health.is_failed)
+        return;
     char text[128];
     log_write(WEIR_ERROR, NULL, "journal %s: failed: %s: nothing is accepted until it works again",
               j->path, error_sys_text(-result, text, sizeof text));

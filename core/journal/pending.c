@@ -114,15 +114,14 @@ void pending_hold(struct journal *j)
             group_answer(u);
 }
 
-static void drop_pending(struct journal *j, weir_status status)
+static void apply_pending(struct journal *j)
 {
     while (j->pending) {
         struct group *g = j->pending;
         j->pending = g->next;
         swap_groups(j, g);
-        if (status == WEIR_OK && j->active)
-            commit_apply(j);
-        commit_finish(j, status);
+        commit_apply(j);
+        commit_finish(j, WEIR_OK);
         swap_groups(j, g);
         g->next = j->group_pool;
         j->group_pool = g;
@@ -151,19 +150,17 @@ int pending_settle(struct journal *j)
         if (result == 0)
             break;
     }
-    if (result == -ENOSPC || result == -EDQUOT) { /* kept, and tried again */
-        commit_set_full(j, true);
+    if (result < 0) { /* kept, and tried again; until then nothing is answered */
         journal_lock(j);
         j->pending_since_ns = clock_mono(j->clock);
         journal_unlock(j);
+        if (result == -ENOSPC || result == -EDQUOT)
+            commit_set_full(j, true);
+        else
+            group_give_up(j, result);
         return result;
     }
-    if (result < 0) {
-        log_write(WEIR_ERROR, NULL, "journal %s: %u groups that were answered are lost", j->path,
-                  j->pending_count);
-        group_give_up(j, result);
-    }
-    drop_pending(j, result < 0 ? WEIR_E_FATAL : WEIR_OK);
+    apply_pending(j);
     (void)group_erase_abandoned(j);
     commit_call_listeners(j);
     return result;

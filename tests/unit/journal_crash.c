@@ -384,7 +384,7 @@ static bool live(struct history *h)
         clock_fake_move(&h->clock, h->durability ? ROUND_NS : 0);
         bool is_sure = h->unit_count == 0 || h->units[h->unit_count - 1].is_answered;
         for (uint32_t n = 0; n < h->unit_count && is_sure && !h->sim.is_dead; n++)
-            if (h->units[n].level == JOURNAL_WRITTEN && h->units[n].is_answered)
+            if (h->units[n].level == JOURNAL_WRITTEN && h->units[n].is_answered && !is_failed(h))
                 h->units[n].level = JOURNAL_SYNCED; /* its group was synced as well */
         settle(h);
         if (h->unit_count > UNITS_MAX - 50)
@@ -472,7 +472,7 @@ static bool run_history(struct history *h, uint64_t seed)
         bool is_clean = is_good && !h->sim.is_dead && sim_below(&h->random, 4) == 0;
         if (is_clean) {
             h->sim.power_at = 0;
-            bool has_refuge = !health.unsynced_bytes || !health.is_full || health.sync_failures < 2;
+            bool has_refuge = !health.unsynced_bytes || health.sync_failures < 2;
             journal_close(h->journal);
             h->journal = NULL;
             if (has_refuge)

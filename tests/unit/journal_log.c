@@ -234,6 +234,59 @@ START_TEST(a_little_space_is_enough_to_go_on)
 }
 END_TEST
 
+static void add_size(void *user, const char *name)
+{
+    char file[600];
+    struct stat st;
+    (void)snprintf(file, sizeof file, "%s/%s", path, name);
+    if (strncmp(name, "slot-", 5) == 0 && stat(file, &st) == 0)
+        *(uint64_t *)user += (uint64_t)st.st_size;
+}
+
+static uint64_t slots_size(void)
+{
+    uint64_t bytes = 0;
+    (void)disk_real.list(&disk_real, path, add_size, &bytes);
+    return bytes;
+}
+
+/* What a peak took is given back, without traffic as well, and what is left is not the peak's size. */
+START_TEST(disk_is_given_back_after_a_peak)
+{
+    struct clock_fake clock;
+    clock_fake_init(&clock, 0);
+    struct error e = {0};
+    struct journal_options o = {.path = path, .clock = &clock.base, .durability = JOURNAL_OS};
+    struct journal *j = journal_open(&o, &e);
+    ck_assert_msg(j != NULL, "%s", e.text);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    struct iovec part = {mem_new(1 << 20), 1 << 20};
+    for (int i = 0; i < 100; i++) {
+        struct journal_unit *u = journal_begin(j);
+        unit_put(u, &s, 1, &part, 1);
+        ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+    }
+    mem_free(part.iov_base);
+    ck_assert_uint_gt(slots_size(), 100 << 20);
+    struct journal_unit *u = journal_begin(j);
+    unit_ack(u, s, 0, 99);
+    ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+    for (int i = 0; i < 200; i++) {
+        clock_fake_move(&clock, 1000000000);
+        journal_tick(j);
+    }
+    ck_assert_uint_lt(slots_size(), 64 << 20);
+    ck_assert_int_eq(put_one(j, s, "more"), WEIR_OK);
+    ck_read(s, 100, "more");
+    ck_assert(stream_is_live(s, 99));
+    journal_close(j);
+    j = open_at(NULL, 0);
+    ck_assert_uint_eq(stream_live(stream_find(j, "a")), 2);
+    ck_read(stream_find(j, "a"), 100, "more");
+    journal_close(j);
+}
+END_TEST
+
 START_TEST(a_failed_disk_that_works_again_is_used_again)
 {
     static struct sim sim;
@@ -798,6 +851,7 @@ int main(void)
     tcase_add_test(t, large_records_get_a_slot_of_their_size);
     tcase_add_test(t, acks_go_on_when_the_disk_is_full_and_it_heals);
     tcase_add_test(t, a_little_space_is_enough_to_go_on);
+    tcase_add_test(t, disk_is_given_back_after_a_peak);
     tcase_add_test(t, a_failed_disk_that_works_again_is_used_again);
     tcase_add_test(t, every_nth_write_fails_with_no_space);
     tcase_add_test(t, failed_syncs_move_on_and_then_give_up);
