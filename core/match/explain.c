@@ -4,13 +4,21 @@
 #include "match/set.h"
 #include "json/json.h"
 
-enum { SHOWN_VALUES = 3, SHOWN_BYTES = 120 };
+/* Shown are so many of the values, so much of a text, so many alternatives of a pattern with $or. */
+enum { SHOWN_VALUES = 3, SHOWN_BYTES = 120, SHOWN_SUBS = 20 };
+enum { OBJECT_VALUES = 10, OBJECT_BYTES = 1024, NEAR_NAMES = 1000 };
 
 struct explain {
     const struct match_set *set;
+    struct arena arena; /* of the pattern */
+    struct pattern pattern;
     struct plain_event event;
     weir_str json;
     struct buf *out;
+    size_t *reach; /* of each sub */
+    bool is_match;
+    bool is_unknown; /* whether it matches: too complex for both matchers */
+    bool is_cut;     /* not all choices were tried */
 };
 
 static bool same(weir_str a, weir_str b)
@@ -18,14 +26,25 @@ static bool same(weir_str a, weir_str b)
     return a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0;
 }
 
-static void put_short(struct buf *out, weir_str s)
+static weir_str cut(weir_str s, size_t most)
 {
-    size_t n = s.len <= SHOWN_BYTES ? s.len : SHOWN_BYTES;
+    size_t n = s.len <= most ? s.len : most;
     while (n && n < s.len && ((unsigned char)s.ptr[n] & 0xC0) == 0x80)
         n--; /* not inside a code point */
-    buf_add(out, s.ptr, n);
-    if (n < s.len)
+    return (weir_str){s.ptr, n};
+}
+
+static void put_cut(struct buf *out, weir_str s, size_t most)
+{
+    weir_str shown = cut(s, most);
+    buf_add_str(out, shown);
+    if (shown.len < s.len)
         buf_add_text(out, "...");
+}
+
+static void put_short(struct buf *out, weir_str s)
+{
+    put_cut(out, s, SHOWN_BYTES);
 }
 
 /* RFC 6901. */
@@ -41,20 +60,6 @@ static void put_pointer(struct buf *out, weir_str path)
         else
             buf_add_char(out, c);
     }
-}
-
-static bool is_satisfied(const struct explain *x, const struct pattern_list *list, size_t *values)
-{
-    bool holds = false;
-    *values = 0;
-    for (size_t i = 0; i < x->event.leaf_count; i++) {
-        const struct plain_leaf *leaf = &x->event.leaves[i];
-        if (!same(leaf->path, list->path))
-            continue;
-        ++*values;
-        holds = holds || pattern_list_holds(list, leaf->kind, leaf->text);
-    }
-    return holds || (!*values && pattern_list_takes_absent(list));
 }
 
 /* ---- names that are likely misspelt ------------------------------------------------------------- */
@@ -86,11 +91,11 @@ static const char *nearest(struct explain *x, weir_str object, weir_str name)
 {
     struct arena *a = &x->event.arena;
     size_t count = 0;
-    for (weir_json_each each = {0}; json_next(object, &each);)
+    for (weir_json_each each = {0}; count < NEAR_NAMES && json_next(object, &each);)
         count++;
     const char **words = arena_take(a, (count + 1) * sizeof *words);
     size_t i = 0;
-    for (weir_json_each each = {0}; json_next(object, &each); i++) {
+    for (weir_json_each each = {0}; i < count && json_next(object, &each); i++) {
         weir_str word = json_unquote((weir_str){each.key.ptr - 1, each.key.len + 2}, a);
         words[i] = arena_copy(a, word.ptr, word.len);
         if (text_same_fold(name, words[i]))
@@ -127,56 +132,79 @@ static void put_missing(struct explain *x, weir_str path)
 
 /* ---- lines ---------------------------------------------------------------------------------------- */
 
-static void put_found(struct explain *x, const struct pattern_list *list, size_t values)
+static void put_found(struct explain *x, const struct pattern_list *list)
 {
-    size_t shown = 0;
-    if (!values) {
+    size_t count, shown = 0;
+    const struct plain_leaf *leaves = plain_leaves(&x->event, list, &count);
+    if (!count) {
         buf_add_text(x->out, "found nothing");
         if (!pattern_list_takes_absent(list))
             put_missing(x, list->path);
         return;
     }
     buf_add_text(x->out, "found ");
-    for (size_t i = 0; i < x->event.leaf_count && shown < SHOWN_VALUES; i++) {
-        if (!same(x->event.leaves[i].path, list->path))
-            continue;
-        buf_add_text(x->out, shown++ ? ", " : "");
-        put_short(x->out, x->event.leaves[i].token);
+    for (; shown < count && shown < SHOWN_VALUES; shown++) {
+        buf_add_text(x->out, shown ? ", " : "");
+        put_short(x->out, leaves[shown].token);
     }
-    if (values > shown)
-        buf_print(x->out, " and %zu more", values - shown);
+    if (count > shown)
+        buf_print(x->out, " and %zu more", count - shown);
 }
 
-static void put_fields(struct explain *x, const struct pattern_sub *sub)
+/* Together with those before it, or taken alone. */
+static bool field_holds(struct explain *x, size_t number, size_t i)
 {
+    return i < x->reach[number] || plain_is_satisfied(&x->event, x->pattern.subs[number].lists[i]);
+}
+
+static void put_fields(struct explain *x, size_t number)
+{
+    const struct pattern_sub *sub = &x->pattern.subs[number];
     for (size_t i = 0; i < sub->count; i++) {
-        size_t values;
-        bool is_ok = is_satisfied(x, sub->lists[i], &values);
-        buf_add_text(x->out, is_ok ? "  ok   " : "  fail ");
+        bool is_ok = field_holds(x, number, i);
+        buf_add_text(x->out, is_ok ? "  ok   " : x->event.is_cut ? "  ?    " : "  fail ");
         put_pointer(x->out, sub->lists[i]->path);
         buf_add_text(x->out, ": expected ");
         put_short(x->out, sub->lists[i]->source);
         buf_add_text(x->out, ", ");
-        put_found(x, sub->lists[i], values);
+        put_found(x, sub->lists[i]);
         buf_add_char(x->out, '\n');
     }
 }
 
-/* The verdict on one sub, with the path that decides it. */
-static void put_verdict(struct explain *x, const struct pattern_sub *sub)
+/* The field that fails first, each taken alone; SIZE_MAX: none does. */
+static size_t first_failing(struct explain *x, size_t number)
 {
-    size_t reach = plain_reach(&x->event, sub), values;
+    for (size_t i = x->reach[number]; i < x->pattern.subs[number].count; i++)
+        if (!field_holds(x, number, i))
+            return x->event.is_cut ? SIZE_MAX : i;
+    return SIZE_MAX;
+}
+
+/* The verdict on one sub, with the path that decides it. */
+static void put_verdict(struct explain *x, size_t number)
+{
+    const struct pattern_sub *sub = &x->pattern.subs[number];
+    size_t reach = x->reach[number];
     if (reach == sub->count) {
         buf_add_text(x->out, "match\n");
         return;
     }
-    for (size_t i = 0; i < sub->count; i++)
-        if (!is_satisfied(x, sub->lists[i], &values)) {
-            buf_add_text(x->out, "no match: first at ");
-            put_pointer(x->out, sub->lists[i]->path);
-            buf_add_char(x->out, '\n');
-            return;
-        }
+    size_t first = first_failing(x, number);
+    if (first != SIZE_MAX) {
+        buf_add_text(x->out, "no match: first at ");
+        put_pointer(x->out, sub->lists[first]->path);
+        buf_add_char(x->out, '\n');
+        return;
+    }
+    if (x->is_cut || x->event.is_cut) {
+        buf_print(x->out,
+                  "%s: too complex to say why: the event has too many values to choose from\n",
+                  x->is_unknown ? "unknown"
+                  : x->is_match ? "match"
+                                : "no match");
+        return;
+    }
     buf_add_text(x->out, "no match: ");
     put_pointer(x->out, sub->lists[reach]->path);
     buf_add_text(x->out, " and the paths before it hold only in different elements of an array\n");
@@ -192,86 +220,184 @@ static void quote_pointer(struct buf *out, weir_str path)
     buf_fini(&pointer);
 }
 
-static void object_field(struct explain *x, const struct pattern_list *list)
+/* A value as it stands in the event; the beginning of a long one as a text. */
+static void object_value(struct buf *out, weir_str token)
 {
-    size_t values, shown = 0;
-    bool is_ok = is_satisfied(x, list, &values);
-    buf_add_text(x->out, "{\"field\": ");
-    quote_pointer(x->out, list->path);
-    buf_print(x->out, ", \"holds\": %s, \"expected\": ", is_ok ? "true" : "false");
-    buf_add_str(x->out, list->source);
-    buf_add_text(x->out, ", \"found\": [");
-    for (size_t i = 0; i < x->event.leaf_count; i++) {
-        if (!same(x->event.leaves[i].path, list->path))
-            continue;
-        buf_add_text(x->out, shown++ ? ", " : "");
-        buf_add_str(x->out, x->event.leaves[i].token);
+    struct buf text = {0};
+    if (token.len <= OBJECT_BYTES) {
+        buf_add_str(out, token);
+        return;
     }
-    buf_add_text(x->out, "]}");
+    put_cut(&text, token, OBJECT_BYTES);
+    json_quote(out, buf_str(&text));
+    buf_fini(&text);
 }
 
-static void object_sub(struct explain *x, const struct pattern_sub *sub)
+static void object_field(struct explain *x, size_t number, size_t i)
 {
-    size_t reach = plain_reach(&x->event, sub), first = 0, values;
-    buf_print(x->out, "{\"match\": %s, ", reach == sub->count ? "true" : "false");
-    while (first < sub->count && is_satisfied(x, sub->lists[first], &values))
-        first++;
-    if (reach < sub->count) {
+    const struct pattern_list *list = x->pattern.subs[number].lists[i];
+    size_t count, shown = 0;
+    bool is_ok = field_holds(x, number, i);
+    const struct plain_leaf *leaves = plain_leaves(&x->event, list, &count);
+    buf_add_text(x->out, "{\"field\": ");
+    quote_pointer(x->out, list->path);
+    buf_print(x->out, ", \"holds\": %s, \"expected\": ",
+              is_ok             ? "true"
+              : x->event.is_cut ? "null"
+                                : "false");
+    buf_add_str(x->out, list->source);
+    buf_add_text(x->out, ", \"found\": [");
+    for (; shown < count && shown < OBJECT_VALUES; shown++) {
+        buf_add_text(x->out, shown ? ", " : "");
+        object_value(x->out, leaves[shown].token);
+    }
+    buf_add_char(x->out, ']');
+    if (count > shown)
+        buf_print(x->out, ", \"more\": %zu", count - shown);
+    buf_add_char(x->out, '}');
+}
+
+static void object_sub(struct explain *x, size_t number)
+{
+    const struct pattern_sub *sub = &x->pattern.subs[number];
+    bool is_match = x->reach[number] == sub->count;
+    size_t first = is_match ? 0 : first_failing(x, number);
+    bool is_open = !is_match && first == SIZE_MAX, is_cut = x->is_cut || x->event.is_cut;
+    buf_print(x->out, "{\"match\": %s, ", is_match ? "true" : is_open && is_cut ? "null" : "false");
+    if (!is_match && !(is_open && is_cut)) {
         buf_add_text(x->out, "\"first\": ");
-        quote_pointer(x->out, sub->lists[first < sub->count ? first : reach]->path);
-        buf_add_text(x->out, first < sub->count ? ", " : ", \"elements\": true, ");
+        quote_pointer(x->out, sub->lists[is_open ? x->reach[number] : first]->path);
+        buf_add_text(x->out, is_open ? ", \"elements\": true, " : ", ");
     }
     buf_add_text(x->out, "\"fields\": [");
     for (size_t i = 0; i < sub->count; i++) {
         buf_add_text(x->out, i ? ", " : "");
-        object_field(x, sub->lists[i]);
+        object_field(x, number, i);
     }
     buf_add_text(x->out, "]}");
 }
 
-static void put_object(struct explain *x, const struct pattern *p)
+/* ---- which alternatives are shown ----------------------------------------------------------------- */
+
+/* How much a sub lacks to match. */
+static size_t missing(const struct explain *x, size_t number)
 {
-    buf_print(x->out, "{\"match\": %s, \"alternatives\": [",
-              plain_matches(&x->event, p) ? "true" : "false");
-    for (size_t i = 0; i < p->count; i++) {
+    return x->pattern.subs[number].count - x->reach[number];
+}
+
+/* The numbers of those that lack the least, ascending. */
+static size_t nearest_subs(const struct explain *x, size_t *numbers)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < x->pattern.count; i++) {
+        size_t worst = 0;
+        if (count < SHOWN_SUBS) {
+            numbers[count++] = i;
+            continue;
+        }
+        for (size_t k = 1; k < count; k++)
+            if (missing(x, numbers[k]) >= missing(x, numbers[worst]))
+                worst = k;
+        if (missing(x, i) >= missing(x, numbers[worst]))
+            continue;
+        memmove(numbers + worst, numbers + worst + 1, (count - worst - 1) * sizeof *numbers);
+        numbers[count - 1] = i;
+    }
+    return count;
+}
+
+static void put_object(struct explain *x)
+{
+    size_t numbers[SHOWN_SUBS], count = nearest_subs(x, numbers);
+    buf_print(x->out, "{\"match\": %s, ", x->is_unknown ? "null" : x->is_match ? "true" : "false");
+    if (x->is_cut)
+        buf_add_text(x->out, "\"too_complex\": true, ");
+    buf_add_text(x->out, "\"alternatives\": [");
+    for (size_t i = 0; i < count; i++) {
         buf_add_text(x->out, i ? ", " : "");
-        object_sub(x, &p->subs[i]);
+        object_sub(x, numbers[i]);
     }
-    buf_add_text(x->out, "]}");
+    buf_add_char(x->out, ']');
+    if (count < x->pattern.count)
+        buf_print(x->out, ", \"more\": %zu", x->pattern.count - count);
+    buf_add_char(x->out, '}');
 }
 
-static void put_lines(struct explain *x, const struct pattern *p)
+static void put_lines(struct explain *x)
 {
-    if (p->count > 1)
-        buf_print(x->out, "%s: %zu alternatives by $or\n",
-                  plain_matches(&x->event, p) ? "match" : "no match", p->count);
-    for (size_t i = 0; i < p->count; i++) {
-        if (p->count > 1)
-            buf_print(x->out, "alternative %zu: ", i + 1);
-        put_verdict(x, &p->subs[i]);
-        put_fields(x, &p->subs[i]);
+    size_t numbers[SHOWN_SUBS], count = nearest_subs(x, numbers);
+    if (x->pattern.count > 1)
+        buf_print(x->out, "%s: %zu alternatives by $or%s\n",
+                  x->is_unknown ? "unknown"
+                  : x->is_match ? "match"
+                                : "no match",
+                  x->pattern.count, count < x->pattern.count ? ", the nearest of them" : "");
+    for (size_t i = 0; i < count; i++) {
+        if (x->pattern.count > 1)
+            buf_print(x->out, "alternative %zu: ", numbers[i] + 1);
+        put_verdict(x, numbers[i]);
+        put_fields(x, numbers[i]);
     }
+}
+
+/* ---- one pattern, one event ----------------------------------------------------------------------- */
+
+/* The fast matcher remembers more of its choices; it may know where the plain one gives up. */
+static void ask_the_other(struct explain *x, weir_str pattern)
+{
+    struct match_set *set = match_set_new(NULL);
+    const uint32_t *hits;
+    (void)match_add(set, pattern, NULL);
+    match_seal(set);
+    struct match_ctx *c = match_ctx_new(set);
+    x->is_match = match_json(c, x->json, MATCH_KNOWN_GOOD, &hits) == 1;
+    x->is_unknown = !x->is_match && match_was_cut(c);
+    match_ctx_free(c);
+    match_set_free(set);
+}
+
+static void explain_init(struct explain *x, const struct match_set *s, uint32_t n, weir_str json,
+                         uint64_t steps)
+{
+    *x = (struct explain){.set = s, .json = json};
+    arena_init(&x->arena);
+    struct buf text = {0};
+    store_get(&s->texts, s->rules[n], &text);
+    /* It was parsed when it was added. */
+    (void)pattern_parse(&x->pattern, buf_str(&text), &x->arena, NULL);
+    plain_init(&x->event, json, &x->pattern, steps);
+    x->reach = arena_take(&x->arena, (x->pattern.count + 1) * sizeof *x->reach);
+    for (size_t i = 0; i < x->pattern.count; i++) {
+        x->reach[i] = plain_reach(&x->event, &x->pattern.subs[i]);
+        x->is_match |= x->reach[i] == x->pattern.subs[i].count;
+    }
+    if (x->event.is_cut && !x->is_match)
+        ask_the_other(x, buf_str(&text));
+    buf_fini(&text);
+    x->is_cut = x->event.is_cut;
+    x->event.is_cut = false; /* as many steps again to look at each field alone */
+    x->event.steps = 0;
+}
+
+static void explain_fini(struct explain *x)
+{
+    plain_fini(&x->event);
+    arena_fini(&x->arena);
 }
 
 bool match_explain_json(const struct match_set *s, uint32_t n, weir_str json, struct buf *text,
                         struct buf *object)
 {
-    struct explain x = {.set = s, .json = json, .out = text};
-    struct pattern p;
-    struct buf pattern = {0};
-    store_get(&s->texts, s->rules[n], &pattern);
-    plain_init(&x.event, x.json);
-    (void)pattern_parse(&p, buf_str(&pattern), &x.event.arena,
-                        NULL); /* it was parsed when it was added */
-    buf_fini(&pattern);
-    bool is_match = plain_matches(&x.event, &p);
+    struct explain x;
+    explain_init(&x, s, n, json, PLAIN_STEPS_MAX);
+    x.out = text;
     if (text)
-        put_lines(&x, &p);
+        put_lines(&x);
     x.out = object;
     if (object)
-        put_object(&x, &p);
-    plain_fini(&x.event);
-    return is_match;
+        put_object(&x);
+    explain_fini(&x);
+    return x.is_match;
 }
 
 void match_explain(const struct match_set *s, uint32_t n, const weir_event *ev, struct buf *out)

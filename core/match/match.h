@@ -44,7 +44,8 @@ size_t match_json(struct match_ctx *c, weir_str json, unsigned flags, const uint
  * patterns that it was still tried for did not match. */
 bool match_was_cut(const struct match_ctx *c);
 
-/* The same verdict by a second, plain implementation: the oracle of the tests and the base of explain. */
+/* The same verdict by a second, plain implementation: the oracle of the tests and the base of explain. It
+ * takes a bounded number of steps: e->reason is empty, or says that it was given up as too complex. */
 bool match_plain(weir_str pattern, weir_str json, bool *is_match, struct match_error *e);
 /* For people: for each field of pattern `n` what was expected and what was found. */
 void match_explain(const struct match_set *s, uint32_t n, const weir_event *ev, struct buf *out);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "match/shape.h"
+#include "json/json.h"
 
 static weir_payload body;
 static weir_attr attrs[] = {{{"resources", 9}, {"[\"arn:a\", \"arn:b\"]", 18}}};
@@ -190,10 +191,89 @@ START_TEST(explains)
         "of an array\n"
         "  ok   /detail/l/a: expected [1], found 1\n"
         "  ok   /detail/l/b: expected [2], found 2\n");
+    set_event("{\"l\":[{\"a\":1},{\"b\":1}]}"); /* absent beside the element that was chosen */
+    ck_assert_str_eq(explain("{\"detail\": {\"l\": {\"a\": [1], \"b\": [{\"exists\": false}]}}}",
+                             &out),
+                     "match\n  ok   /detail/l/a: expected [1], found 1\n"
+                     "  ok   /detail/l/b: expected [{\"exists\": false}], found 1\n");
     set_event("text");
     ck_assert_str_eq(explain("{\"detail\": {\"n\": [8]}}", &out),
                      "no match: the body is not JSON\n");
     buf_fini(&out);
+}
+END_TEST
+
+/* Five arrays of three hundred: every choice would be tried. */
+static void add_arrays(struct buf *json, const char *last)
+{
+    buf_add_text(json, "{\"a\":[{");
+    for (char name = 'b'; name <= 'f'; name++) {
+        buf_print(json, "\"%c\":[", name);
+        for (int i = 0; i < 300; i++)
+            buf_print(json, "%s{\"p\":1}", i ? "," : "");
+        buf_add_text(json, "],");
+    }
+    buf_print(json, "%s}]}", last);
+}
+
+static const char choices[] =
+    "{\"a\": {\"b\": {\"p\": [1]}, \"c\": {\"p\": [1]}, \"d\": {\"p\": [1]}, \"e\": {\"p\": [1]}, "
+    "\"f\": {\"p\": [1]}, \"g\": {\"x\": [1], \"y\": [1]}}}";
+
+START_TEST(explains_no_longer_than_is_fit)
+{
+    struct match_set *set = match_set_new(NULL);
+    struct buf json = {0}, text = {0}, object = {0};
+    bool is_match;
+    struct match_error e;
+    ck_assert_int_eq(match_add(set, weir_text(choices), NULL), WEIR_OK);
+    match_seal(set);
+    add_arrays(&json, "\"g\":[{\"x\":1},{\"y\":1}]");
+    ck_assert(!match_explain_json(set, 0, buf_str(&json), &text, &object));
+    ck_assert(strstr(buf_text(&text), "no match: too complex to say why"));
+    ck_assert(strstr(buf_text(&text), "  ok   /a/g/y: expected [1], found 1\n"));
+    ck_assert(strstr(buf_text(&object), "{\"match\": false, \"too_complex\": true, "));
+    ck_assert(match_plain(weir_text(choices), buf_str(&json), &is_match, &e) && !is_match);
+    ck_assert(strstr(e.reason, "too complex"));
+    json.len = text.len = 0;
+    add_arrays(&json, "\"g\":[{\"x\":1,\"y\":1}]");
+    ck_assert(match_explain_json(set, 0, buf_str(&json), &text, NULL));
+    ck_assert(match_plain(weir_text(choices), buf_str(&json), &is_match, &e) && is_match);
+    ck_assert_str_eq(e.reason, "");
+    match_set_free(set);
+    buf_fini(&json);
+    buf_fini(&text);
+    buf_fini(&object);
+}
+END_TEST
+
+START_TEST(explains_no_more_than_is_fit)
+{
+    struct match_set *set = match_set_new(NULL);
+    struct buf pattern = {0}, json = {0}, text = {0}, object = {0};
+    buf_add_text(&pattern, "{\"$or\":[");
+    for (int i = 0; i < 300; i++)
+        buf_print(&pattern, "%s{\"a\":[%d],\"b\":[%d]}", i ? "," : "", i, i % 7);
+    buf_add_text(&pattern, "]}");
+    ck_assert_int_eq(match_add(set, buf_str(&pattern), NULL), WEIR_OK);
+    match_seal(set);
+    buf_add_text(&json, "{\"b\":1,\"a\":[299");
+    for (int i = 0; i < 100; i++)
+        buf_print(&json, ",\"%0*d\"", 2000, i);
+    buf_add_text(&json, "]}");
+    ck_assert(!match_explain_json(set, 0, buf_str(&json), &text, &object));
+    ck_assert(strstr(buf_text(&text), "no match: 300 alternatives by $or, the nearest of them\n"));
+    ck_assert(strstr(buf_text(&text), "alternative 300: no match: first at /b\n"));
+    ck_assert(strstr(buf_text(&object), "..."));
+    ck_assert(strstr(buf_text(&object), "\"more\": 280"));
+    ck_assert_uint_le(text.len, 40000);
+    ck_assert_uint_le(object.len, 400000);
+    ck_assert_int_eq(json_check(buf_str(&object), NULL, NULL), WEIR_OK);
+    match_set_free(set);
+    buf_fini(&pattern);
+    buf_fini(&json);
+    buf_fini(&text);
+    buf_fini(&object);
 }
 END_TEST
 
@@ -341,6 +421,8 @@ int main(void)
     tcase_add_test(t, envelope_text);
     tcase_add_test(t, replay_name);
     tcase_add_test(t, explains);
+    tcase_add_test(t, explains_no_longer_than_is_fit);
+    tcase_add_test(t, explains_no_more_than_is_fit);
     tcase_add_test(t, shape_of_the_whole);
     tcase_add_test(t, limits);
     tcase_add_test(t, memory_of_a_rule);

@@ -34,6 +34,7 @@ static void compiled(weir_str pattern, weir_str event, struct verdict *v)
     match_ctx_free(c);
     match_set_free(set);
     v->is_plain_ok = match_plain(pattern, event, &v->is_plain_match, &e);
+    v->is_plain_cut = v->is_plain_ok && e.reason[0];
 }
 
 static bool is_too_complex(const struct match_error *e)
@@ -65,7 +66,8 @@ static const char *difference(weir_str pattern, weir_str event, struct naive_ans
         return "whether it matches";
     if (v->trusted != n->is_match)
         return "whether it matches (known good)";
-    return v->is_plain_match != n->is_match ? "whether it matches (plain)" : NULL;
+    return v->is_plain_match != n->is_match && !v->is_plain_cut ? "whether it matches (plain)"
+                                                                : NULL;
 }
 
 /* ---- the smallest pair that still shows it ------------------------------------------------------- */

@@ -95,8 +95,7 @@ static const char *const pairs_texts[] = {
     "\xf0\x90\x90\x80",
     "\xf0\x90\x90\xa8",
     "\xf0\x9f\x98\x80",
-    "stra\xc3\x9f"
-    "e",
+    "stra\xc3\x9f\x65",
     "STRASSE",
     "10.0.0.1",
     "010.0.0.01",
