@@ -10,6 +10,8 @@ static const struct cli_option options[] = {
      CLI_TEXT, offsetof(struct rules_options, event)},
     {"rule", 'r', "NAME", "explain: only this rule", CLI_TEXT,
      offsetof(struct rules_options, rule)},
+    {"stage", 0, "NAME", "explain: only this stage: its rules and the `where` of its inputs",
+     CLI_TEXT, offsetof(struct rules_options, stage)},
     {"json", 0, NULL, "list, explain: a JSON object a line", CLI_FLAG,
      offsetof(struct rules_options, json)},
     {"strict", 0, NULL, "match: also what TestEventPattern asks of events, and AWS's size limits",
@@ -74,8 +76,9 @@ const struct cli_command command_rules = {
         "false}\n"
         "or {\"error\": \"...\"}. A line that is wrong is answered with its error; the next is "
         "read.\n"
-        "`explain` tells for each rule of the pipeline whether the event matches, or the first\n"
-        "field that fails, with what was expected and what was found. `test` runs a file of cases\n"
+        "`explain` tells for each rule of the pipeline, and for each `where` of an input, whether\n"
+        "the event matches, or the first field that fails, with what was expected and what was\n"
+        "found. `test` runs a file of cases\n"
         "(YAML or JSON: `cases:`, a list of maps with `name`, `event` and `rules`, the names of "
         "the\n"
         "rules that are to match) and exits with 1 when something differs. `list` prints the "
@@ -89,6 +92,7 @@ const struct cli_command command_rules = {
         "weir "
         "rules match\n"
         "  weir rules explain --event order.json --rule bus.large pipeline.yaml\n"
+        "  weir rules explain --event order.json --stage invoices pipeline.yaml\n"
         "  weir rules test rules-test.yaml pipeline.yaml\n"
         "  weir rules disable bus.large pipeline.yaml",
     .options = options,

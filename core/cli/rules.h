@@ -5,7 +5,7 @@
 
 struct rules_options {
     struct cli_file file;
-    const char *event, *rule;
+    const char *event, *rule, *stage;
     bool strict, json;
 };
 

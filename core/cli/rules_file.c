@@ -94,59 +94,170 @@ static int read_event(const char *path, struct buf *out, struct error *e)
     return 0;
 }
 
-static void explain_one(const struct rules_options *o, const struct rules_loaded *l, size_t i,
-                        weir_str name, weir_str event)
+/* The `where` of each input that has one. */
+struct wheres {
+    struct match_set *set;
+    const struct plan_edge **edges;
+    size_t count, cap;
+};
+
+static void wheres_load(struct wheres *w, const struct loaded *l)
+{
+    *w = (struct wheres){.set = match_set_new(service_tables_env(l->services))};
+    for (size_t i = 0; i < l->plan->stage_count; i++) {
+        const struct plan_stage *s = l->plan->stages[i];
+        for (size_t k = 0; k < s->input_count; k++) {
+            const struct plan_edge *edge = &s->inputs[k];
+            weir_str pattern = {edge->where.ptr, edge->where.len};
+            if (pattern.len && match_add(w->set, pattern, NULL) == WEIR_OK)
+                MEM_PUSH(w->edges, w->count, w->cap) = edge;
+        }
+    }
+    match_seal(w->set);
+}
+
+static void wheres_free(struct wheres *w)
+{
+    match_set_free(w->set);
+    mem_free(w->edges);
+}
+
+/* "bus.large", as it stands among the inputs. */
+static weir_str input_name(const struct plan_edge *e, struct arena *a)
+{
+    const char *port = e->port == PLAN_PORT_FAILED ? "failed"
+                       : e->port                   ? e->from->ports[e->port - 1]
+                                                   : NULL;
+    return weir_text(arena_format(a, "%s%s%s", e->from->name, port ? "." : "", port ? port : ""));
+}
+
+struct explaining {
+    const struct rules_options *options;
+    struct rules_loaded rules;
+    struct wheres wheres;
+    struct arena arena;
+    struct buf event;
+    size_t told;
+};
+
+/* head: the JSON members, or the words, that name what is explained. */
+static void explain_one(struct explaining *x, const struct match_set *set, size_t i,
+                        const struct buf *head)
 {
     struct buf text = {0};
-    if (o->json) {
-        buf_add_text(&text, "{\"rule\": ");
-        json_quote(&text, name);
-        buf_add_text(&text, ", \"why\": ");
-        (void)match_explain_json(l->set, (uint32_t)i, event, NULL, &text);
-        buf_add_text(&text, "}\n");
-    } else {
-        buf_print(&text, "%.*s: ", (int)name.len, name.ptr);
-        (void)match_explain_json(l->set, (uint32_t)i, event, &text, NULL);
-    }
+    bool is_json = x->options->json;
+    x->told++;
+    buf_add_text(&text, is_json ? "{" : "");
+    buf_add_str(&text, buf_str(head));
+    buf_add_text(&text, is_json ? ", \"why\": " : ": ");
+    (void)match_explain_json(set, (uint32_t)i, buf_str(&x->event), is_json ? NULL : &text,
+                             is_json ? &text : NULL);
+    buf_add_text(&text, is_json ? "}\n" : "");
     cli_print(buf_str(&text), false);
     buf_fini(&text);
 }
 
-static int unknown_rule(const struct rules_loaded *l, const char *name, struct arena *a)
+static void explain_rule(struct explaining *x, size_t i)
 {
-    const char **words = arena_take(a, (l->count + 1) * sizeof *words);
+    const struct rules_options *o = x->options;
+    const struct service_rule *r = &x->rules.rules[i];
+    weir_str name = rules_name(r, &x->arena);
+    struct buf head = {0};
+    if (o->rule && !weir_same(name, o->rule) && !weir_same(r->name, o->rule))
+        return;
+    if (o->stage && strcmp(r->stage->name, o->stage) != 0)
+        return;
+    if (o->json) {
+        buf_add_text(&head, "\"rule\": ");
+        json_quote(&head, name);
+    } else {
+        buf_add_str(&head, name);
+    }
+    explain_one(x, x->rules.set, i, &head);
+    buf_fini(&head);
+}
+
+static void explain_where(struct explaining *x, size_t i)
+{
+    const struct rules_options *o = x->options;
+    const struct plan_edge *edge = x->wheres.edges[i];
+    weir_str input = input_name(edge, &x->arena), stage = weir_text(edge->to->name);
+    struct buf head = {0};
+    if (o->rule || (o->stage && !weir_same(stage, o->stage)))
+        return;
+    if (o->json) {
+        buf_add_text(&head, "\"stage\": ");
+        json_quote(&head, stage);
+        buf_add_text(&head, ", \"input\": ");
+        json_quote(&head, input);
+    } else {
+        buf_print(&head, "%s, where of %s", stage.ptr, input.ptr);
+    }
+    explain_one(x, x->wheres.set, i, &head);
+    buf_fini(&head);
+}
+
+static int unknown_name(const char *what, const char *name, const char **words)
+{
     struct error e = {0};
-    for (size_t i = 0; i < l->count; i++)
-        words[i] = rules_name(&l->rules[i], a).ptr;
     const char *near = text_nearest(name, words);
-    (void)error_set(&e, EXIT_USAGE_ERROR, "no rule is named %s%s%s%s", name,
+    (void)error_set(&e, EXIT_USAGE_ERROR, "no %s is named %s%s%s%s", what, name,
                     near ? ": did you mean " : "", near ? near : "", near ? "?" : "");
     return cli_fail(&e);
 }
 
+static int unknown_rule(struct explaining *x)
+{
+    const struct rules_loaded *l = &x->rules;
+    const char **words = arena_take(&x->arena, (l->count + 1) * sizeof(char *));
+    for (size_t i = 0; i < l->count; i++)
+        words[i] = rules_name(&l->rules[i], &x->arena).ptr;
+    return unknown_name("rule", x->options->rule, words);
+}
+
+static int nothing_of_stage(struct explaining *x)
+{
+    const struct plan *plan = x->rules.pipeline.plan;
+    const char **words = arena_take(&x->arena, (plan->stage_count + 1) * sizeof(char *));
+    struct error e = {0};
+    for (size_t i = 0; i < plan->stage_count; i++) {
+        words[i] = plan->stages[i]->name;
+        if (strcmp(words[i], x->options->stage) != 0)
+            continue;
+        (void)error_set(&e, EXIT_USAGE_ERROR, "the stage %s has no rules, and its inputs no where",
+                        words[i]);
+        return cli_fail(&e);
+    }
+    return unknown_name("stage", x->options->stage, words);
+}
+
+static int explain_all(struct explaining *x)
+{
+    struct error e = {0};
+    if (read_event(x->options->event, &x->event, &e) != 0)
+        return cli_fail(&e);
+    for (size_t i = 0; i < x->rules.count; i++)
+        explain_rule(x, i);
+    for (size_t i = 0; i < x->wheres.count; i++)
+        explain_where(x, i);
+    if (!x->told && x->options->rule)
+        return unknown_rule(x);
+    return !x->told && x->options->stage ? nothing_of_stage(x) : EXIT_OK;
+}
+
 int rules_explain(const struct rules_options *o, const char *path)
 {
-    struct rules_loaded l;
-    struct arena arena;
-    struct buf event = {0};
-    struct error e = {0};
-    size_t told = 0;
-    int code = rules_load(o, path, &l);
-    arena_init(&arena);
-    if (code == EXIT_OK && read_event(o->event, &event, &e) != 0)
-        code = cli_fail(&e);
-    for (size_t i = 0; code == EXIT_OK && i < l.count; i++) {
-        weir_str name = rules_name(&l.rules[i], &arena);
-        if (o->rule && !weir_same(name, o->rule) && !weir_same(l.rules[i].name, o->rule))
-            continue;
-        told++;
-        explain_one(o, &l, i, name, buf_str(&event));
+    struct explaining x = {.options = o};
+    int code = rules_load(o, path, &x.rules);
+    arena_init(&x.arena);
+    if (code == EXIT_OK) {
+        wheres_load(&x.wheres, &x.rules.pipeline);
+        code = explain_all(&x);
+        wheres_free(&x.wheres);
     }
-    if (code == EXIT_OK && !told && o->rule)
-        code = unknown_rule(&l, o->rule, &arena);
-    buf_fini(&event);
-    arena_fini(&arena);
-    rules_free(&l);
+    buf_fini(&x.event);
+    arena_fini(&x.arena);
+    rules_free(&x.rules);
     return code;
 }
 

@@ -109,6 +109,7 @@ struct plan_settings {    /* the keys beside the stages */
     weir_duration sync_every; /* DURABILITY_INTERVAL */
     bool trace;               /* keep where each event went */
     weir_size trace_max;
+    int64_t trace_explain; /* so many events a second, of each worker, are traced with why */
     weir_strings plugin_dirs;
 };
 

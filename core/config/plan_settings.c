@@ -28,6 +28,9 @@ static const weir_option journal_options[] = {
 
 static const weir_option trace_options[] = {
     WEIR_OPTION(struct plan_trace, enabled, .preset = "true", .help = "keep where each event went"),
+    WEIR_OPTION(struct plan_trace, explain, .preset = "10", .min = 0, .max = 1e6,
+                .help = "of so many events a second, for each worker, keep also why rules and "
+                        "`where` match or not, with the values that decide; 0: of none"),
     WEIR_OPTION(struct plan_trace, max_size, .preset = "64MiB", .min = 65536, .max = 1e18,
                 .help = "of what is kept; the oldest goes first"),
     {0}};
@@ -228,6 +231,7 @@ static void flatten(struct plan_work *w, struct node *root, const struct plan_fi
     read_durability(w, journal);
     s->trace = trace->enabled;
     s->trace_max = trace->max_size;
+    s->trace_explain = trace->explain;
 }
 
 static void resolve_plugin_dirs(struct plan_work *w, struct plan_file *file)

@@ -15,6 +15,7 @@ struct plan_journal {
 };
 struct plan_trace {
     bool enabled;
+    int64_t explain;
     weir_size max_size;
 };
 struct plan_file { /* the top of the file, without the stages */

@@ -417,3 +417,74 @@ void match_explain(const struct match_set *s, uint32_t n, const weir_event *ev, 
     (void)match_explain_json(s, n, buf_str(&json), out, NULL);
     buf_fini(&json);
 }
+
+/* ---- in a few words ------------------------------------------------------------------------------- */
+
+enum { BRIEF_STEPS = 200000, BRIEF_BYTES = 120, BRIEF_BYTES_MIN = 8 };
+
+static void brief_member(struct buf *out, const char *name, weir_str text, size_t most)
+{
+    struct buf shown = {0};
+    put_cut(&shown, text, most);
+    buf_print(out, ", \"%s\": ", name);
+    json_quote(out, buf_str(&shown));
+    buf_fini(&shown);
+}
+
+static void brief_field(struct explain *x, const struct pattern_list *list, size_t most,
+                        struct buf *out)
+{
+    static const char prefix[] = "found ";
+    struct buf text = {0};
+    put_pointer(&text, list->path);
+    brief_member(out, "field", buf_str(&text), most);
+    brief_member(out, "expected", list->source, most);
+    text.len = 0;
+    x->out = &text;
+    put_found(x, list);
+    weir_str found = {text.ptr + sizeof prefix - 1, text.len - (sizeof prefix - 1)};
+    brief_member(out, "found", found, most);
+    x->out = NULL;
+    buf_fini(&text);
+}
+
+static void put_brief(struct explain *x, weir_str name, size_t most, struct buf *out)
+{
+    size_t number = 0;
+    for (size_t i = 1; i < x->pattern.count; i++)
+        if (missing(x, i) < missing(x, number))
+            number = i;
+    const struct pattern_sub *sub = &x->pattern.subs[number];
+    weir_str shown = cut(name, most);
+    buf_add_text(out, "{\"rule\": ");
+    json_quote(out, shown);
+    buf_print(out, ", \"match\": %s", x->is_unknown ? "null" : x->is_match ? "true" : "false");
+    size_t first = x->is_match ? SIZE_MAX : first_failing(x, number);
+    bool is_open = !x->is_match && first == SIZE_MAX;
+    if (!x->is_match)
+        brief_field(x, sub->lists[is_open ? x->reach[number] : first], most, out);
+    if (is_open)
+        brief_member(out, "why",
+                     weir_text(
+                         x->is_cut || x->event.is_cut
+                             ? "too complex to say why"
+                             : "only in another element of an array than the fields before it"),
+                     SHOWN_BYTES);
+    buf_add_char(out, '}');
+}
+
+void match_explain_brief(const struct match_set *s, uint32_t n, weir_str name, weir_str json,
+                         size_t most, struct buf *out)
+{
+    struct explain x;
+    size_t from = out->len, each = BRIEF_BYTES;
+    explain_init(&x, s, n, json, BRIEF_STEPS);
+    put_brief(&x, name, each, out);
+    while (out->len - from > most &&
+           each > BRIEF_BYTES_MIN) { /* escapes may take six times as much */
+        out->len = from;
+        each /= 2;
+        put_brief(&x, name, each, out);
+    }
+    explain_fini(&x);
+}

@@ -56,6 +56,12 @@ void match_explain(const struct match_set *s, uint32_t n, const weir_event *ev, 
 bool match_explain_json(const struct match_set *s, uint32_t n, weir_str json, struct buf *text,
                         struct buf *object);
 
+/* In a few words, for a log: {"rule": name, "match": true}, or with false {"field": "/detail/a", "expected":
+ * "[1]", "found": "2"}, where fields hold one by one or the event is too complex also "why"; texts of
+ * JSON, shortened so that all of it has at most `most` bytes, at least 300. json: as above. */
+void match_explain_brief(const struct match_set *s, uint32_t n, weir_str name, weir_str json,
+                         size_t most, struct buf *out);
+
 /* The event as EventBridge's envelope, in its order of keys. `resources` is the attribute "resources"
  * (JSON text of an array) or []. A body that is no JSON is written as a JSON string. */
 void match_envelope(const struct match_env *env, const weir_event *ev, struct buf *out);

@@ -101,10 +101,10 @@ static int by_name(const void *a, const void *b)
 
 static void mark_last(struct member *members, size_t count)
 {
-    struct member **sorted = mem_new((count + 1) * sizeof *sorted);
+    struct member **sorted = mem_new((count + 1) * sizeof(struct member *));
     for (size_t i = 0; i < count; i++)
         sorted[i] = &members[i];
-    qsort(sorted, count, sizeof *sorted, by_name);
+    qsort(sorted, count, sizeof(struct member *), by_name);
     for (size_t i = 0; i < count; i++)
         sorted[i]->is_last = i + 1 == count || compare(sorted[i]->name, sorted[i + 1]->name) != 0;
     mem_free(sorted);

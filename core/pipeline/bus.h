@@ -6,6 +6,9 @@
 /* The ARN of the rule whose port the stage reads, appended; false: it reads none, or several. */
 bool bus_rule_arn(struct pipeline *p, const struct stage *s, struct buf *out);
 
+/* Does the rule of that number of the stage take events? True where the stage is no bus. */
+bool bus_takes(struct pipeline *p, const struct stage *s, size_t rule);
+
 /* "bus.large" takes events, or takes none, from now on, also after a restart: until it is switched again,
  * or the pipeline file comes to say the same. p NULL: of a stopped pipeline. Waits for the disk. */
 int bus_switch(struct journal *j, struct pipeline *p, const char *rule, bool is_enabled,

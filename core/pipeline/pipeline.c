@@ -103,6 +103,7 @@ static int open_stores(struct pipeline *p, struct error *e)
         return 0;
     char *trace = mem_format("%s/trace", s->data_dir);
     p->trace = trace_open(trace, s->trace_max.bytes, e);
+    p->trace_explain = s->trace_explain;
     mem_free(trace);
     return p->trace ? 0 : -1;
 }

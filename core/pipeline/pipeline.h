@@ -64,6 +64,7 @@ struct pipeline {
     struct budget budget;          /* of all that events take in memory; */
     struct budget inflow, backlog; /* parts of it: for what sources bring, what is read from disk */
     struct memory memory;
+    int64_t trace_explain; /* events a second of each worker */
     struct match_env env;
     struct stage **stages; /* in the plan's order */
     size_t stage_count;

@@ -217,6 +217,7 @@ bool reload_diff_settings(const struct pipeline *p, const struct plan *plan)
         {is_same_text(a->aws.account, b->aws.account), "aws", "account"},
         {a->journal_max.bytes == b->journal_max.bytes, "journal", "max_size"},
         {a->trace == b->trace, "trace", "enabled"},
+        {a->trace_explain == b->trace_explain, "trace", "explain"},
         {a->trace_max.bytes == b->trace_max.bytes, "trace", "max_size"},
     };
     size_t before = document_errors(plan->document);

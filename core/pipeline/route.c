@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "pipeline/commit.h"
+#include "pipeline/explain.h"
 #include "pipeline/graph.h"
 #include "pipeline/inlet.h"
 #include "pipeline/lane.h"
@@ -94,6 +95,8 @@ static struct batch *edge_view(const struct edge *e, struct worker *w, const str
             continue;
         }
         filtered++;
+        if (explain_may(w, &ev->pub))
+            explain_where(w, e, ev);
         trace_add(w, e->to, ev, TRACE_FILTERED, "where");
         slot_release(ev->slot, SLOT_FILTERED);
     }

@@ -30,6 +30,17 @@ struct weir_bus {
     const char *archive; /* that it keeps; NULL: none */
 };
 
+bool bus_takes(struct pipeline *p, const struct stage *s, size_t rule)
+{
+    bool is_on = true;
+    (void)pthread_mutex_lock(&p->lock);
+    for (const weir_bus *bus = p->buses; bus; bus = bus->next)
+        if (bus->stage == s && rule < bus->count)
+            is_on = atomic_load_explicit(&bus->rules[rule].is_enabled, memory_order_relaxed);
+    (void)pthread_mutex_unlock(&p->lock);
+    return is_on;
+}
+
 static uint32_t counter_of(struct journal *j, const char *rule)
 {
     char *name = mem_format("rule/%s", rule);

@@ -1,6 +1,7 @@
 /* pipeline/service_match.c: weir.match/1 and weir.shape/1: patterns and shapes for plugins. */
 #include "base/mem.h"
 #include "match/shape.h"
+#include "pipeline/explain.h"
 #include "pipeline/graph.h"
 #include "pipeline/services.h"
 
@@ -9,6 +10,9 @@ struct weir_match_set {
     atomic_bool is_sealed;
     size_t lanes;
     struct match_ctx **ctx; /* one a worker, made by its first test */
+    struct arena arena;
+    weir_str *names; /* of the patterns, as the file has them */
+    size_t name_count, name_cap;
 };
 
 static void set_free(void *arg)
@@ -17,6 +21,8 @@ static void set_free(void *arg)
     for (size_t i = 0; i < s->lanes; i++)
         match_ctx_free(s->ctx[i]);
     match_set_free(s->set);
+    arena_fini(&s->arena);
+    mem_free(s->names);
     mem_free(s->ctx);
     mem_free(s);
 }
@@ -26,24 +32,31 @@ static weir_match_set *set_new(const weir_match *m)
     struct lane *l = service_lane("weir.match/1");
     struct weir_match_set *s = MEM_NEW(struct weir_match_set);
     s->set = match_set_new(&service_tables_of(&m->base)->env);
+    arena_init(&s->arena);
     s->lanes = l->stage->pipeline ? l->stage->pipeline->worker_total + 1 : 1;
     s->ctx = mem_new(s->lanes * sizeof(struct match_ctx *));
     service_at_end(l->stage, set_free, s);
     return s;
 }
 
+/* The name of the map in the stage that the option stands in; empty: it is the stage's own. */
+static weir_str rule_name(const struct stage *s, const struct node *node)
+{
+    const struct node *map = node ? node->parent : NULL;
+    const struct node *key = map && map != s->plan->node ? map->key : NULL;
+    return key ? (weir_str){key->text, key->len} : (weir_str){"", 0};
+}
+
 /* While a stage is checked: what it compiles are the rules that it will have. */
 static void note_rule(struct service_tables *t, const struct stage *s, const weir_json *pattern)
 {
     const struct node *node = places_find(s->plan->places, pattern);
-    const struct node *map = node ? node->parent : NULL;
-    const struct node *key = map && map != s->plan->node ? map->key : NULL;
     if (s->pipeline)
         return;
     MEM_PUSH(t->rules, t->rule_count, t->rule_cap) = (struct service_rule){
         .stage = s->plan,
         .node = node,
-        .name = key ? (weir_str){key->text, key->len} : (weir_str){"", 0},
+        .name = rule_name(s, node),
         .pattern = {pattern->ptr, pattern->len},
     };
 }
@@ -54,8 +67,13 @@ static weir_status set_add(const weir_match *m, weir_match_set *s, const weir_js
     struct match_error e = {{0}, 0};
     weir_str text = {pattern->ptr, pattern->len};
     note_rule(service_tables_of(&m->base), l->stage, pattern);
-    if (match_add(s->set, text, &e) == WEIR_OK)
+    if (match_add(s->set, text, &e) == WEIR_OK) {
+        weir_str name = rule_name(l->stage, places_find(l->stage->plan->places, pattern));
+        name = name.len ? name : weir_text("pattern");
+        MEM_PUSH(s->names, s->name_count, s->name_cap) =
+            (weir_str){arena_copy(&s->arena, name.ptr, name.len), name.len};
         return WEIR_OK;
+    }
     return l->host.refuse(&l->host, pattern, e.at, "the pattern is not valid: %s", e.reason);
 }
 
@@ -94,7 +112,12 @@ static size_t set_test(const weir_match *m, const weir_match_set *set, const wei
     size_t n = match_event(c, ev, is_json ? MATCH_KNOWN_GOOD : 0, hits);
     if (match_was_cut(c))
         graph_match_cut(l->stage, &ev->id);
-    return n == SIZE_MAX ? 0 : n;
+    n = n == SIZE_MAX ? 0 : n;
+    if (l->worker && l->stage->pipeline && explain_may(l->worker, ev)) {
+        struct explained of = {set->set, set->names, *hits, n};
+        explain_rules(l->worker, l->stage, &of, event_of(ev));
+    }
+    return n;
 }
 
 static weir_str set_explain(const weir_match *m, const weir_match_set *set, uint32_t n,

@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "pipeline/pipeline.h"
 
-enum { FILES = 8, DETAIL_MAX = 500 };
+enum { FILES = 8, DETAIL_MAX = TRACE_DETAIL_MAX };
 static const char magic[8] = "weirtrc1";
 
 struct head {
@@ -151,7 +151,7 @@ const char *trace_kind_text(enum trace_kind kind)
 {
     static const char *const texts[] = {"?",         "accepted", "passed",        "filtered",
                                         "delivered", "retry",    "dead-lettered", "dropped",
-                                        "failed",    "replayed"};
+                                        "failed",    "replayed", "rule"};
     return (unsigned)kind < sizeof texts / sizeof *texts ? texts[kind] : "?";
 }
 
@@ -172,11 +172,9 @@ static void scan(struct found *f, weir_str bytes)
             return; /* a torn end */
         if (memcmp(&h.id, f->id, sizeof h.id) == 0) {
             char *texts = arena_copy(&f->texts, bytes.ptr + sizeof h, h.length - sizeof h);
-            MEM_PUSH(f->hops, f->count, f->cap) = (struct trace_hop){(enum trace_kind)h.kind,
-                                                                     h.time_ns,
-                                                                     h.id,
-                                                                     {texts, h.stage},
-                                                                     {texts + h.stage, h.detail}};
+            MEM_PUSH(f->hops, f->count, f->cap) =
+                (struct trace_hop){(enum trace_kind)h.kind,     h.time_ns,   h.id, {texts, h.stage},
+                                   {texts + h.stage, h.detail}, f->count - 1};
         }
         bytes = (weir_str){bytes.ptr + h.length, bytes.len - h.length};
     }
@@ -202,7 +200,9 @@ static void scan_file(struct found *f, const char *folder, const char *name)
 static int by_time(const void *a, const void *b)
 {
     const struct trace_hop *x = a, *y = b;
-    return x->time_ns < y->time_ns ? -1 : x->time_ns > y->time_ns;
+    if (x->time_ns != y->time_ns)
+        return x->time_ns < y->time_ns ? -1 : 1;
+    return (x->number > y->number) - (x->number < y->number);
 }
 
 int trace_find(const char *folder, const weir_id *id,

@@ -12,6 +12,8 @@ struct stage;
 struct trace;
 struct worker;
 
+enum { TRACE_DETAIL_MAX = 500 };
+
 enum trace_kind {
     TRACE_ACCEPTED = 1,
     TRACE_PASSED,
@@ -22,6 +24,7 @@ enum trace_kind {
     TRACE_DROPPED,
     TRACE_FAILED,   /* and went to the readers of the stage's `.failed` */
     TRACE_REPLAYED, /* brought again from an archive, to the stage, by the replay that detail names */
+    TRACE_RULE, /* what a pattern of the stage said, before the stage's own line: see explain.h */
 };
 
 struct trace *trace_open(const char *folder, uint64_t bytes_max, struct error *e);
@@ -35,8 +38,9 @@ struct trace_hop {
     int64_t time_ns;
     weir_id id;
     weir_str stage, detail;
+    size_t number; /* in the order of the files */
 };
 const char *trace_kind_text(enum trace_kind kind);
-/* Calls fn for each hop of the event, by time. Works on a live or stopped pipeline. */
+/* Calls fn for each hop of the event, by time, and as they were written. Works on a live or stopped pipeline. */
 int trace_find(const char *folder, const weir_id *id,
                void (*fn)(void *user, const struct trace_hop *hop), void *user, struct error *e);

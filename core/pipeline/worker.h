@@ -77,6 +77,7 @@ struct worker {
     size_t by_port_cap;
 
     struct buf trace;
+    int64_t explain_from_ns, explained; /* since then, of events that are traced */
     struct loop_timer trace_timer;
     struct buf text; /* scratch for encoding */
     struct http_client *http;

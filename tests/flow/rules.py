@@ -140,6 +140,35 @@ class Pipeline(Case):
         self.assertEqual(lines[0]["why"]["alternatives"][0]["fields"][0],
                          {"field": "/detail/total", "holds": False, "expected": [{"numeric": [">=", 100]}], "found": [50]})
 
+    def test_explain_where(self):
+        some = 'some: { plugin: "null", inputs: [ bus, { from: bus.large, where: { detail: { total: [50] } } } ] }'
+        path = self.write("w.yaml", PIPELINE.replace("sinks: { ", f"sinks: {{ {some}, "))
+        out = self.rules("explain", "-e", self.event, path)
+        self.assertIn("bus.abroad: match", out)
+        self.assertTrue(out.endswith("some, where of bus.large: match\n  ok   /detail/total: expected [50], found 50\n"), out)
+        out = self.rules("explain", "-e", self.event, "--stage", "some", "--json", path)
+        self.assertEqual([(line["stage"], line["input"], line["why"]["match"]) for line in map(json.loads, out.splitlines())],
+                         [("some", "bus.large", True)])
+        out = self.rules("explain", "-e", self.event, "--stage", "bus", path)
+        self.assertIn("bus.large: no match", out)
+        self.assertNotIn("where of", out)
+        self.assertIn("did you mean some?", self.rules("explain", "-e", self.event, "--stage", "soma", path, code=64))
+        self.assertIn("stage out has no rules", self.rules("explain", "-e", self.event, "--stage", "out", path, code=64))
+
+    def test_explain_is_bounded(self):
+        """Arrays of which every choice of elements would be tried, names that come again, many alternatives."""
+        ones = [{"p": 1}] * 300
+        pattern = {"a": {**{name: {"p": [1]} for name in "bcdef"}, "g": {"x": [1], "y": [1]}}}
+        path = self.write("b.yaml", PIPELINE.replace("rules:\n", f"rules:\n      many: {{ pattern: {json.dumps(pattern)} }}\n")
+                          .replace("bus.large,", "bus.large, bus.many,"))
+        event = self.write("b.json", json.dumps({"a": [{**{name: ones for name in "bcdef"}, "g": [{"x": 1}, {"y": 1}]}]}))
+        out = self.rules("explain", "-e", event, "-r", "many", path)
+        self.assertIn("bus.many: no match: too complex to say why", out)
+        why = json.loads(self.rules("explain", "--json", "-e", event, "-r", "many", path))["why"]
+        self.assertEqual((why["match"], why["too_complex"], why["alternatives"][0]["match"]), (False, True, None))
+        event = self.write("c.json", '{"a":{' + ",".join(f'"b":{i}' for i in range(200000)) + "}}")
+        self.assertIn("no match: first at /a/b/p", self.rules("explain", "-e", event, "-r", "many", path))
+
     def test_explain_says_what_is_wrong(self):
         self.assertIn("did you mean bus.large?", self.rules("explain", "-e", self.event, "-r", "bus.larg", self.pipeline, code=64))
         self.assertIn("--event", self.rules("explain", self.pipeline, code=64))
@@ -161,6 +190,84 @@ class Pipeline(Case):
         self.assertRegex(self.rules("test", self.write("c.yaml", text), self.pipeline, code=65),
                          r"c.yaml:3:13: error: there is no such rule")
         self.assertIn("`event`, a map", self.rules("test", self.write("d.yaml", "cases: [{}]"), self.pipeline, code=65))
+
+
+TRACED = """
+data_dir: ./data
+%s
+sources: { in: { plugin: file, path: in.ndjson, source: shop, type: order } }
+transforms:
+  bus:
+    plugin: eventbridge
+    inputs: [in]
+    rules:
+      large: { pattern: { source: [shop], detail: { total: [ { numeric: [">=", 100] } ] } } }
+      abroad: { pattern: { $or: [ { detail: { country: [ { anything-but: [DE, AT] } ] } }, { detail: { vip: [true] } } ] } }
+      off: { enabled: false, pattern: { source: [shop] } }
+      elements: { pattern: { detail: { l: { a: [1], b: [2] } } } }
+sinks:
+  out: { plugin: "null", inputs: [bus.large, bus.abroad, bus.off, bus.elements] }
+  some: { plugin: "null", inputs: [ { from: bus, where: { detail: { total: [ { prefix: "\\u0001\\"\\u00e9" } ] } } } ] }
+  all: { plugin: file, inputs: [bus], path: out.ndjson, format: envelope }
+"""
+
+
+class Trace(Case):
+    def run_events(self, *events, settings="", rules=None):
+        text = TRACED % settings
+        if rules:
+            text = text.replace("    rules:\n", "    rules:\n" + rules)
+        path = self.write("p.yaml", text)
+        self.write("in.ndjson", "".join(event + "\n" for event in events))
+        done = weir("run", path)
+        self.assertEqual(done.returncode, 0, done)
+        with open(self.path("out.ndjson"), encoding="utf-8") as f:
+            return [json.loads(line)["id"] for line in f]
+
+    def hops(self, event):
+        lines = weir("trace", event, "-d", self.path("data"), "--json").stdout.splitlines()
+        return {(hop["stage"], hop["verdict"]): hop for hop in map(json.loads, lines)}
+
+    def test_rules(self):
+        event, = self.run_events('{"total":50,"country":"FR","l":[{"a":1},{"b":2}]}')
+        hops = self.hops(event)
+        self.assertEqual(len(hops), 5, hops)
+        self.assertEqual(hops["bus", "passed"]["rules"], [
+            {"rule": "abroad", "match": True}, {"rule": "off", "match": True, "enabled": False},
+            {"rule": "large", "match": False, "field": "/detail/total", "expected": '[{"numeric":[">=",100]}]', "found": "50"},
+            {"rule": "elements", "match": False, "field": "/detail/l/b", "expected": "[2]", "found": "2",
+             "why": "only in another element of an array than the fields before it"}])
+        self.assertEqual(hops["some", "filtered"]["rules"], [
+            {"rule": "where", "match": False, "field": "/detail/total", "expected": '[{"prefix":"\\u0001\\"\u00e9"}]', "found": "50"}])
+        self.assertNotIn("rules", hops["all", "delivered"])
+        text = weir("trace", event, "-d", self.path("data")).stdout
+        self.assertIn(' large: no match: /detail/total: expected [{"numeric":[">=",100]}], found 50\n', text)
+        self.assertIn(" abroad: match\n", text)
+        self.assertIn(" off: match, but not enabled\n", text)
+        self.assertIn("filtered      where\n", text)
+        self.assertIn(" where: no match: /detail/total: expected ", text)
+
+    def test_long_values(self):
+        event, = self.run_events(json.dumps({"total": "\\\"\u0001" * 5000, "l": list(range(500))}))
+        large, = (rule for rule in self.hops(event)["bus", "passed"]["rules"] if rule["rule"] == "large")
+        self.assertTrue(large["found"].endswith("..."), large)
+        self.assertLessEqual(len(json.dumps(large)), 600)
+
+    def test_many_rules(self):
+        event, = self.run_events("{}", rules="".join(f"      r{i}: {{ pattern: {{ detail: {{ n: [{i}] }} }} }}\n" for i in range(50)))
+        rules = self.hops(event)["bus", "passed"]["rules"]
+        self.assertEqual((len(rules), rules[-1]), (21, {"more": 34}))
+        self.assertIn("and 34 more rules\n", weir("trace", event, "-d", self.path("data")).stdout)
+
+    def test_so_many_a_second(self):
+        events = self.run_events(*["{}"] * 200, settings="workers: 1\ntrace: { explain: 3 }")
+        explained = sum("rules" in self.hops(event).get(("bus", "passed"), {}) for event in events[:30])
+        self.assertLessEqual(explained, 3)
+        self.assertGreater(explained, 0)
+
+    def test_none(self):
+        event, = self.run_events("{}", settings="trace: { explain: 0 }")
+        self.assertNotIn("rules", self.hops(event)["bus", "passed"])
 
 
 if __name__ == "__main__":
