@@ -132,20 +132,29 @@ void inlet_push(struct inlet *in, struct worker *w, struct batch *take)
     batch_free(take);
 }
 
-static void take_arrivals(struct inlet *in)
+/* Of a buffer in memory that lets the oldest go no more is taken than is given next: the rest stays where
+ * others can let go of it. Under the lock. */
+static void move_arrivals(struct inlet *in)
 {
-    (void)pthread_mutex_lock(&in->lock);
-    in->is_posted = false;
-    if (!in->ready.count) {
+    bool lets_go = !in->is_durable && in->buffer->when_full != FULL_BLOCK;
+    size_t limit = lets_go && in->stage->role == ROLE_SINK ? inlet_batch_max(in) : SIZE_MAX;
+    if (!in->ready.count && in->arrivals.count <= limit) {
         struct ring empty = in->ready;
         empty.head = 0;
         in->ready = in->arrivals;
         in->arrivals = empty;
     }
-    while (in->arrivals.count) {
+    while (in->arrivals.count && in->ready.count < limit) {
         struct entry e = ring_pop(&in->arrivals);
         ring_push(&in->ready, &e);
     }
+}
+
+static void take_arrivals(struct inlet *in)
+{
+    (void)pthread_mutex_lock(&in->lock);
+    in->is_posted = false;
+    move_arrivals(in);
     (void)pthread_mutex_unlock(&in->lock);
 }
 
@@ -233,12 +242,16 @@ static weir_status read_one(struct inlet *in, struct block *block, uint64_t end)
     return WEIR_E_RETRY;
 }
 
-/* What is on disk only, as far as the buffer in memory has room. */
+/* What arrived and was left where it is, or what is on disk only, as far as the buffer in memory has
+ * room. */
 void inlet_read_backlog(struct inlet *in)
 {
-    if (atomic_load_explicit(&in->ring_count, memory_order_relaxed))
-        return;
     (void)pthread_mutex_lock(&in->lock);
+    if (atomic_load_explicit(&in->ring_count, memory_order_relaxed)) {
+        move_arrivals(in);
+        (void)pthread_mutex_unlock(&in->lock);
+        return;
+    }
     bool is_spilled = in->is_spilled && !in->is_released;
     uint64_t from = in->spill_from, end = reader_end(in);
     (void)pthread_mutex_unlock(&in->lock);

@@ -90,6 +90,67 @@ START_TEST(safe_in_a_transform)
 }
 END_TEST
 
+/* ---- full buffers ---- */
+
+static const char *const kinds[] = {"durable", "memory"};
+
+/* A sink that has stopped: the newest stay, whatever the buffer is and whatever becomes of the others. */
+START_TEST(lets_the_oldest_go)
+{
+    static const char *const policies[] = {"drop_oldest", "dead_letter"};
+    const int column = _i / 2 ? LEDGER_DEAD_LETTERED : LEDGER_DROPPED;
+    char *stages = mem_format(
+        "sources: { in: { plugin: feed, count: 1000, batch: 10, when: durable } }\n"
+        "sinks: { a: { plugin: take, mode: hold, inputs: [in], concurrency: 1,\n"
+        "    buffer: { type: %s, max_events: 100, when_full: %s }, batch: { max_events: 10 } } }\n",
+        kinds[_i % 2], policies[_i / 2]);
+    rig_start(&rig, "workers: 2", stages);
+    rig_wait(&rig, rig_column(&rig, LEDGER_ACCEPTED) == 1000 && rig_column(&rig, column) >= 880 &&
+                       rig_is_balanced(&rig, 1000 - rig_column(&rig, column)));
+    int gone = (int)rig_column(&rig, column);
+    ck_assert_int_le(gone, 910);
+    world.is_released = 1;
+    rig_wait(&rig, got_count(0) == 1000 - gone);
+    rig_settled(&rig, 1000);
+    rig_empty(&rig);
+    for (int i = 920; i < 1000; i++)
+        ck_assert_msg(world.got[0][i] == 1, "%d came %d times", i, world.got[0][i]);
+    int old = 0; /* what it was given, or was about to be, before the last came */
+    for (int i = 0; i < 880; i++)
+        old += world.got[0][i];
+    ck_assert_int_le(old, 20);
+    ck_assert_int_eq(rig_column(&rig, LEDGER_DELIVERED), 1000 - gone);
+    if (_i / 2)
+        ck_assert_int_eq(rig_dead(&rig), gone);
+    rig_stop(&rig);
+    mem_free(stages);
+}
+END_TEST
+
+/* The source waits for room, and nothing is let go. */
+START_TEST(holds_the_source_back)
+{
+    char *stages =
+        mem_format("sources: { in: { plugin: feed, count: 3000, batch: 10, when: durable } }\n"
+                   "sinks: { a: { plugin: take, mode: hold, inputs: [in], concurrency: 1,\n"
+                   "    buffer: { type: %s, max_events: 100 }, batch: { max_events: 10 } } }\n",
+                   kinds[_i]);
+    rig_start(&rig, "workers: 2", stages);
+    rig_wait(&rig, pipeline_in_flight(rig.pipeline) >= 100);
+    for (int i = 0; i < 20; i++)
+        rig_nap(&rig);
+    if (_i) /* of one on disk only what is written is known */
+        ck_assert_int_le(pipeline_in_flight(rig.pipeline), 110 + 520);
+    world.is_released = 1;
+    rig_settled(&rig, 3000);
+    rig_wait(&rig, got_count(0) == 3000);
+    rig_empty(&rig);
+    ck_assert_int_eq(rig_column(&rig, LEDGER_DELIVERED), 3000);
+    rig_stop(&rig);
+    mem_free(stages);
+}
+END_TEST
+
 /* ---- fallback ---- */
 
 static void start_with_fallback(const char *feed, const char *kind, const char *rest)
@@ -106,8 +167,6 @@ static void start_with_fallback(const char *feed, const char *kind, const char *
     rig_start(&rig, "workers: 2", stages);
     mem_free(stages);
 }
-
-static const char *const kinds[] = {"durable", "memory"};
 
 /* All that waits for a sink that is dead comes to its fallback, once and in the order of the keys. */
 START_TEST(diverted_while_the_breaker_is_open)
@@ -215,6 +274,8 @@ int main(void)
     tcase_add_loop_test(c, safe_beside_a_dead_sink, 0, 2);
     tcase_add_test(c, safe_with_one_sink);
     tcase_add_test(c, safe_in_a_transform);
+    tcase_add_loop_test(c, lets_the_oldest_go, 0, 4);
+    tcase_add_loop_test(c, holds_the_source_back, 0, 2);
     tcase_add_loop_test(c, diverted_while_the_breaker_is_open, 0, 2);
     tcase_add_loop_test(c, diverted_by_turns, 0, 2);
     tcase_add_test(c, diverted_no_more_than_fits);
