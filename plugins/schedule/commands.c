@@ -162,13 +162,11 @@ static int list(void *self, const weir_host *h, const weir_given *given)
 static const char *const flags[] = {"json=a JSON object a line", NULL};
 static const char *const next_values[] = {
     "count=N=how many times, 5 if absent",
-    "from=TIME=from then on: 2030-01-31T12:00:00, with Z or an offset behind it or on the zone's "
-    "clock; now if absent",
+    "from=TIME=from then on: 2030-01-31T12:00:00, and Z or +01:00 may follow; now if absent",
     "timezone=NAME=whose clock cron and at mean, UTC if absent", NULL};
-static const char *const list_values[] = {"count=N=how many times of each, 5 if absent",
-                                          "from=TIME=from then on: 2030-01-31T12:00:00, in UTC or "
-                                          "with an offset behind it; now if absent",
-                                          NULL};
+static const char *const list_values[] = {
+    "count=N=how many times of each, 5 if absent",
+    "from=TIME=from then on: 2030-01-31T12:00:00Z, or +01:00 behind it; now if absent", NULL};
 
 static const weir_command command_next = {
     .size = sizeof(weir_command),

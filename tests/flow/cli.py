@@ -203,5 +203,77 @@ class CommandLine(Case):
         self.assertGreaterEqual(len(weir("run", "-v", path).stderr.splitlines()), len(lines))
 
 
+class PluginCommands(Case):
+    """Commands of a plugin: of stages, with an argument, with values, and of one that was built before those."""
+    SOURCE = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <weir/plugin.h>
+struct tick { const char *word; int64_t code; };
+static weir_status pull(void *self, const weir_host *h, weir_batch *out) { return WEIR_END; }
+static int show(void *self, const weir_host *h, uint32_t given)
+{
+    struct tick *t = self;
+    printf("%s %s%s\n", h->instance, t->word, given & 2 ? "!" : "");
+    return (int)t->code;
+}
+static int say(void *self, const weir_host *h, const weir_given *given)
+{
+    struct tick *t = self;
+    for (int i = given->values[0] ? atoi(given->values[0]) : 1; i > 0; i--)
+        printf("%s %s%s\n", given->argument, t->word, given->flags & 1 ? given->values[1] : "");
+    return 0;
+}
+static const weir_option options[] = {
+    WEIR_OPTION(struct tick, word, .preset = "tock", .help = "."),
+    WEIR_OPTION(struct tick, code, .max = 100, .help = "."), {0}};
+static const char *const flags[] = {"quiet=no effect", "loud=with a mark", NULL};
+static const char *const ended[] = {"end=with an end", NULL};
+static const char *const values[] = {"times=N=how often", "mark=TEXT=the end", NULL};
+static const weir_command command_show = {
+    .size = WEIR_UPTO(weir_command, run), .name = "tick", .action = "show", .summary = "Shows", .flags = flags,
+    .run = show, .argument = "IGNORED"};
+static const weir_command command_say = {
+    .size = sizeof(weir_command), .name = "tick", .action = "say", .summary = "Says", .flags = ended,
+    .argument = "WORD", .values = values, .run_given = say};
+static const weir_command *const commands[] = {&command_show, &command_say, NULL};
+static const weir_component tick = {.name = "tick", .version = "1.0", .summary = "Ticks.",
+    .state_size = sizeof(struct tick), .options = options, .pull = pull, .commands = commands};
+WEIR_PLUGIN(&tick);
+"""
+
+    def tick(self, *args, code=0):
+        done = weir("tick", *args, cwd=self.folder, env=environment(WEIR_PLUGIN_PATH=self.path("plugins")))
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout if code in (0, 7) else done.stderr
+
+    def test_commands_of_a_stage(self):
+        self.compile("plugins/tick.so", self.SOURCE)
+        path = self.write("pipeline.yaml", "sources:\n  a: { plugin: tick, word: one }\n  b: { plugin: tick, code: 7 }\n"
+                                           "  c: { plugin: generator, count: 1 }\n"
+                                           "sinks: { n: { plugin: 'null', inputs: [a, b, c] } }\n")
+        self.assertEqual(sorted(self.tick("show", path, code=7).splitlines()), ["a one", "b tock"])
+        self.assertEqual(sorted(self.tick("show", "--loud", code=7).splitlines()), ["a one!", "b tock!"])
+        self.assertIn("a eins", self.tick("show", "-s", "sources.a.word=eins", "-s", "sources.b.code=0"))
+        self.assertIn("genrator", self.tick("show", self.write("bad.yaml", "sources: { a: { plugin: genrator } }\n"), code=78))
+        self.assertIn("no stage of the pipeline file has plugin: tick",
+                      self.tick("show", self.write("other.yaml", "sources: { g: { plugin: generator } }\n"
+                                                                   "sinks: { n: { plugin: 'null', inputs: [g] } }\n"), code=78))
+        os.unlink(path)
+        self.assertIn("no pipeline file", self.tick("show", code=64))
+
+    def test_arguments_and_values(self):
+        self.compile("plugins/tick.so", self.SOURCE)
+        self.assertEqual(self.tick("say", "hello"), "hello tock\n")
+        self.assertEqual(self.tick("say", "--times=2", "hello", "--mark", "?", "--end"), "hello tock?\n" * 2)
+        self.assertIn("too few arguments", self.tick("say", code=64))
+        self.assertIn("usage: weir tick say [OPTIONS] WORD", self.tick("say", "a", "b", code=64))
+        self.assertIn("--times needs a value: N", self.tick("say", "a", "--times", code=64))
+        self.assertIn("did you mean --times?", self.tick("say", "a", "--tims", "2", code=64))
+        self.assertNotIn("--set", self.tick("say", "--help"))
+        self.assertIn("--set", self.tick("show", "--help"))
+        self.assertIn("unknown action sya", self.tick("sya", code=64))
+
+
 if __name__ == "__main__":
     main()

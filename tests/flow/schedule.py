@@ -9,7 +9,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from harness import IS_SANITIZED, ROOT, Case, lines_of, main, wait_for, weir
+from harness import IS_SANITIZED, ROOT, Case, environment, lines_of, main, wait_for, weir
 
 KILLS = 3 if IS_SANITIZED else 6
 
@@ -161,6 +161,33 @@ schedules:
         self.assertEqual(done.returncode, 0, done.stderr + r.log)
         found = self.wait_lines(self.path("out.ndjson"), 2)
         self.assertEqual([e["detail"] for e in found], [{}, 7], "the rate did not begin anew")
+        r.stop()
+
+    def test_zone_that_was_updated(self):
+        """A reload after an update of the time zone database begins with the zone's new rules."""
+        zones = self.path("zones")
+        os.makedirs(os.path.join(zones, "Europe"))
+        for zone in ("Asia/Kathmandu", "Europe/Berlin"):
+            shutil.copy(os.path.join("/usr/share/zoneinfo", zone), os.path.join(zones, "Europe", "Berlin"))
+        path = self.pipeline("expression: cron(0 12 * * ? *)\ntimezone: Europe/Berlin")
+        env = environment(TZDIR=zones)
+        r = self.start(path, env=env)
+        self.assertEqual(json.loads(weir("reload", "--wait", "--json", "-c", path, env=env).stdout)["changed"], [])
+        shutil.copy("/usr/share/zoneinfo/Asia/Kathmandu", os.path.join(zones, "Europe", "Berlin"))
+        self.assertEqual(json.loads(weir("reload", "--wait", "--json", "-c", path, env=env).stdout)["changed"], ["clock"])
+        listed = weir("schedule", "list", "--count=1", "--from=2030-07-01T00:00:00Z", path, env=env).stdout
+        self.assertIn("Mon 2030-07-01T12:00:00+05:45  2030-07-01T06:15:00Z", listed)
+        r.stop()
+        shutil.rmtree(zones)
+        text = weir("validate", path, env=env).stderr
+        self.assertIn("unknown time zone: the system has no time zone database: install tzdata", text)
+
+    def test_position_that_cannot_be_written(self):
+        """It is told, and changes nothing while the runner lives; the keys keep runs from coming twice."""
+        path = self.pipeline("expression: rate(1 minute)\nposition: no/such/folder/position")
+        r = self.start(path)
+        self.wait_lines(self.path("out.ndjson"), 1)
+        r.wait_log("no/such/folder/position.new: after a restart it is not known which runs were missed: No such file")
         r.stop()
 
     def test_errors_have_a_place(self):
