@@ -333,26 +333,26 @@ static bool set_ended(struct replay *r, enum replay_state state, const char *rea
     struct replays *rs = r->all;
     (void)pthread_mutex_lock(&rs->lock);
     bool was_active = replay_is_active(r);
-    uint64_t sent = r->sent, missed = r->missed;
+    int64_t now_ns = clock_wall(journal_clock(rs->journal));
+    int64_t took_ns = r->started_ns ? now_ns - r->started_ns : 0;
+    uint64_t sent = r->sent;
     if (was_active) {
         r->state = state;
-        r->ended_ns = clock_wall(journal_clock(rs->journal));
+        r->ended_ns = now_ns;
         mem_free(r->reason);
         r->reason = reason ? mem_text(reason) : NULL;
-        r->waits_for[0] = 0;
     }
     (void)pthread_mutex_unlock(&rs->lock);
     if (!was_active || !rs->pipeline)
         return was_active;
     metric_add(rs->m_ended[state], 1);
     log_write(state == REPLAY_FAILED ? WEIR_ERROR : WEIR_INFO, NULL,
-              "replay %s: %s%s%s: %llu events were sent in %.1f s%s", r->name,
+              "replay %s: %s%s%s: %llu events were sent in %.1f s", r->name,
               state == REPLAY_COMPLETED   ? "completed"
               : state == REPLAY_CANCELLED ? "cancelled"
                                           : "failed",
               reason ? ": " : "", reason ? reason : "", (unsigned long long)sent,
-              (double)(r->ended_ns - (r->started_ns ? r->started_ns : r->ended_ns)) / 1e9,
-              missed ? "; some had left the archive" : "");
+              (double)took_ns / 1e9);
     return true;
 }
 
