@@ -40,7 +40,7 @@ struct replay {
     /* Under the lock; of one that is under way `next` and what follows are written on its worker. */
     enum replay_state state;
     char *reason;          /* why it failed */
-    char waits_for[160];  /* while it is under way; empty: for nothing */
+    char waits_for[160];   /* while it is under way; empty: for nothing */
     uint64_t first, end;   /* records of the archive */
     uint64_t next;         /* all before it is done */
     uint64_t sent, missed; /* missed: had left the archive, or could not be read */
