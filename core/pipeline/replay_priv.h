@@ -1,5 +1,6 @@
 /* pipeline/replay_priv.h: what the files of the replays share. */
 #pragma once
+#include "base/log.h"
 #include "journal/archive.h"
 #include "pipeline/bus.h"
 #include "pipeline/replay.h"
@@ -56,6 +57,7 @@ struct replay {
     struct loop_timer timer;
     _Atomic bool is_posted;
     bool is_over, is_rewinding;
+    struct log_limit fail_limit;
     struct archive *from;
     struct reader *reader;
     uint64_t at; /* the next to be read */

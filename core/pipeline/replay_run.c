@@ -393,6 +393,7 @@ static bool may_send(struct replay *r, const struct stage *bus)
 /* False: not now; whatever ends the wait calls turn. */
 static bool rewind_if_failed(struct replay *r)
 {
+    uint64_t held = 0;
     if (!r->is_rewinding)
         return true;
     if (r->flying)
@@ -400,6 +401,10 @@ static bool rewind_if_failed(struct replay *r)
     r->is_rewinding = false;
     r->at = r->next;
     reader_seek(r->reader, r->at);
+    if (log_limit_pass(&r->fail_limit, 60, &held))
+        log_write(WEIR_WARN, NULL,
+                  "replay %s: what it sent last was not kept, and is sent again (%llu times more)",
+                  r->name, (unsigned long long)held);
     waits_for(r, "what failed for now");
     look_again(r, fail_again_ns);
     return false;
