@@ -647,6 +647,7 @@ struct admin *admin_start(struct pipeline *p, struct loop *l, struct error *e)
     const struct http_server_settings s = {
         .address = address,
         .bodies = {body_alloc, body_unref, a},
+        .budget = &a->pipeline->budget,
         .request = on_request,
         .user = a,
     };

@@ -205,6 +205,8 @@ static void add_answer(struct exchange *x, const struct http_answer *a)
     drop_payload(x->server, body);
     if (is_first)
         c->out_bytes += to->len - before;
+    else
+        http_server_charge_exchange(x);
 }
 
 static void drop_request_body(struct exchange *x)

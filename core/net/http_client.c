@@ -14,7 +14,12 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { NS_PER_MS = 1000000, HEADERS_MAX = 200, HEAD_BYTES_MAX = 64 * 1024 };
+enum {
+    NS_PER_MS = 1000000,
+    HEADERS_MAX = 200,
+    HEAD_BYTES_MAX = 64 * 1024,
+    FETCH_BYTES = 32 * 1024, /* what libcurl has for a request, about */
+};
 #define TIMEOUT_PRESET_NS INT64_C(30000000000)
 #define ANSWER_PRESET     (UINT64_C(16) << 20)
 
@@ -97,9 +102,21 @@ struct fetch {
     CURL *easy;
     struct curl_slist *headers;
     struct buf body, head;
+    size_t charged_bytes;
     bool is_too_large, has_head; /* the empty line after its fields came */
     char problem[CURL_ERROR_SIZE];
 };
+
+static void charge(struct fetch *f, size_t bytes)
+{
+    if (!f->what.budget || bytes == f->charged_bytes)
+        return;
+    if (bytes > f->charged_bytes)
+        budget_charge(f->what.budget, bytes - f->charged_bytes);
+    else
+        budget_give(f->what.budget, f->charged_bytes - bytes);
+    f->charged_bytes = bytes;
+}
 
 static size_t take_body(char *bytes, size_t size, size_t n, void *user)
 {
@@ -109,6 +126,7 @@ static size_t take_body(char *bytes, size_t size, size_t n, void *user)
         return 0;
     }
     buf_add(&f->body, bytes, size * n);
+    charge(f, FETCH_BYTES + f->body.cap);
     return size * n;
 }
 
@@ -201,6 +219,7 @@ static void fetch_free(struct fetch *f)
     if (f->easy)
         lib.easy_cleanup(f->easy);
     lib.slist_free_all(f->headers);
+    charge(f, 0);
     buf_fini(&f->body);
     buf_fini(&f->head);
     mem_free(f);
@@ -210,6 +229,7 @@ static struct fetch *fetch_new(const struct http_fetch *what, struct error *e)
 {
     struct fetch *f = MEM_NEW(struct fetch);
     f->what = *what;
+    charge(f, FETCH_BYTES);
     if (!f->what.timeout_ns)
         f->what.timeout_ns = TIMEOUT_PRESET_NS;
     if (!f->what.answer_max)

@@ -5,6 +5,7 @@
 #pragma once
 #include <weir/plugin.h>
 
+#include "base/budget.h"
 #include "base/error.h"
 #include "net/loop.h"
 
@@ -20,10 +21,11 @@ struct http_fetch_result { /* until the callback returns */
 struct http_fetch {
     const char *method, *url; /* copied, as all else but the body */
     weir_pairs headers;
-    weir_str body;       /* must live until done */
-    int64_t timeout_ns;  /* of all; 0: 30 s */
-    const char *ca_file; /* NULL: the system's authorities */
-    uint64_t answer_max; /* bytes of the answer; more is an error; 0: 16 MiB */
+    weir_str body;         /* must live until done */
+    int64_t timeout_ns;    /* of all; 0: 30 s */
+    const char *ca_file;   /* NULL: the system's authorities */
+    uint64_t answer_max;   /* bytes of the answer; more is an error; 0: 16 MiB */
+    struct budget *budget; /* that the request and its answer are charged to; NULL: none */
     void (*done)(void *user, const struct http_fetch_result *r); /* once, never inside http_fetch */
     void *user;
 };

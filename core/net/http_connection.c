@@ -53,6 +53,7 @@ static struct exchange *open_exchange(struct connection *c, const char *head, si
         x->text = mem_grow(x->text, need);
         x->text_cap = need;
     }
+    http_server_charge_exchange(x);
     memcpy(x->text, head, n);
     x->connection = c;
     x->request.begun_ns = c->begun_ns;
@@ -374,6 +375,22 @@ static void finish_chunks(struct connection *c)
     finish_request(c);
 }
 
+/* A length that nobody told is asked for as it comes. */
+static void add_chunk(struct connection *c, weir_str data)
+{
+    struct http_server *s = c->server;
+    struct buf *body = &c->chunked_body;
+    if (body->cap - body->len < data.len && s->settings.budget &&
+        !budget_has_room(s->settings.budget, 2 * (body->cap + data.len))) {
+        struct exchange *x = c->current;
+        c->current = NULL; /* the rest is thrown away */
+        buf_fini(body);
+        answer_early(x, 503, "there is no memory for the body now; try again");
+        return;
+    }
+    buf_add(body, data.ptr, data.len);
+}
+
 static size_t take_chunks(struct connection *c, const char *bytes, size_t n)
 {
     weir_str data;
@@ -388,7 +405,7 @@ static size_t take_chunks(struct connection *c, const char *bytes, size_t n)
     }
     c->body_left -= data.len;
     if (c->current && data.len)
-        buf_add(&c->chunked_body, data.ptr, data.len);
+        add_chunk(c, data);
     if (http_chunks_is_done(&c->chunks))
         finish_chunks(c);
     return (size_t)used;
@@ -602,6 +619,13 @@ static bool is_drained(const struct connection *c)
 }
 
 /* What is to be waited for now; the end if it is nothing. May close it. */
+static void charge(struct connection *c)
+{
+    size_t bytes =
+        sizeof *c + c->in.cap + c->out.cap + c->chunked_body.cap + c->body_cap * sizeof *c->bodies;
+    http_server_charge(c->server, &c->charged_bytes, bytes);
+}
+
 static void settle(struct connection *c)
 {
     bool is_free = !c->exchanges && !c->out_bytes;
@@ -619,6 +643,7 @@ static void settle(struct connection *c)
         return;
     }
     arm(c);
+    charge(c);
 }
 
 void http_connection_flush(struct connection *c)
@@ -699,6 +724,7 @@ void http_connection_open(struct http_server *s, int fd, const char *peer)
         c->next->previous = c;
     s->connections = c;
     s->connection_count++;
+    charge(c);
     arm(c);
 }
 
@@ -727,6 +753,7 @@ void http_connection_close(struct connection *c)
     loop_remove(s->loop, &c->watch);
     (void)close(c->watch.fd);
     drop_exchanges(c);
+    http_server_charge(s, &c->charged_bytes, 0);
     while (c->body_first < c->body_count)
         drop_first_body(c);
     *(c->previous ? &c->previous->next : &s->connections) = c->next;

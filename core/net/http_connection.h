@@ -32,7 +32,7 @@ struct exchange {
     struct connection *connection; /* NULL: gone */
     struct exchange *next;         /* in the connection's line, or free */
     char *text;                    /* the head, and room for decoded parameters */
-    size_t text_cap;
+    size_t text_cap, charged_bytes;
     bool is_answered, is_last, is_head, wants_continue;
     struct buf answer; /* until those before it are answered */
     weir_payload *answer_body;
@@ -77,6 +77,7 @@ struct connection {
     struct out_body *bodies;
     size_t body_first, body_count, body_cap;
     size_t out_bytes; /* all that is to be written */
+    size_t charged_bytes;
     char peer[PEER_BYTES];
 };
 
@@ -103,8 +104,11 @@ struct http_server {
 int64_t http_server_wall(struct http_server *s); /* read once a round */
 struct exchange *http_server_take_exchange(struct http_server *s);
 void http_server_give_exchange(struct http_server *s, struct exchange *x);
-void http_server_has_room(struct http_server *s); /* a connection was closed */
-void http_server_hold_table(struct exchange *x);  /* the routes as they are now */
+/* *charged becomes `bytes`, in the budget too. */
+void http_server_charge(struct http_server *s, size_t *charged, size_t bytes);
+void http_server_charge_exchange(struct exchange *x); /* its texts have changed */
+void http_server_has_room(struct http_server *s);     /* a connection was closed */
+void http_server_hold_table(struct exchange *x);      /* the routes as they are now */
 
 /* http_connection.c */
 void http_connection_open(struct http_server *s, int fd, const char *peer); /* takes the fd */

@@ -12,7 +12,7 @@
 #include "net/http_connection.h"
 #include "net/listen.h"
 
-enum { ACCEPTS_A_ROUND = 64, FREE_EXCHANGES_MAX = 1024, KEPT_TEXT_BYTES = 4096 };
+enum { ACCEPTS_A_ROUND = 64, FREE_EXCHANGES_MAX = 256, KEPT_TEXT_BYTES = 4096 };
 #define NS_PER_S        INT64_C(1000000000)
 #define ACCEPT_PAUSE_NS (NS_PER_S / 10)
 #define BODY_MAX        (UINT64_C(1) << 20)
@@ -31,6 +31,22 @@ int64_t http_server_wall(struct http_server *s)
 }
 
 /* ---- exchanges: taken and given back for each request, without the allocator ---- */
+
+void http_server_charge(struct http_server *s, size_t *charged, size_t bytes)
+{
+    if (!s->settings.budget)
+        return;
+    if (bytes > *charged)
+        budget_charge(s->settings.budget, bytes - *charged);
+    else if (bytes < *charged)
+        budget_give(s->settings.budget, *charged - bytes);
+    *charged = bytes;
+}
+
+void http_server_charge_exchange(struct exchange *x)
+{
+    http_server_charge(x->server, &x->charged_bytes, sizeof *x + x->text_cap + x->answer.cap);
+}
 
 struct exchange *http_server_take_exchange(struct http_server *s)
 {
@@ -54,6 +70,7 @@ struct exchange *http_server_take_exchange(struct http_server *s)
 
 static void free_exchange(struct exchange *x)
 {
+    http_server_charge(x->server, &x->charged_bytes, 0);
     buf_fini(&x->answer);
     mem_free(x->text);
     mem_free(x);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <weir/http_server.h>
 
+#include "base/budget.h"
 #include "base/error.h"
 #include "net/loop.h"
 
@@ -31,6 +32,7 @@ struct http_server_settings {
     int fd;              /* > 0: a listening socket to use (not closed) instead of opening one */
     bool is_shared;      /* SO_REUSEPORT: other loops listen there too */
     struct http_bodies bodies;
+    struct budget *budget;      /* that connections and their buffers are charged to; NULL: none */
     uint64_t body_max;          /* 0: 1 MiB; more is 413 */
     int64_t request_timeout_ns; /* head and body, from its first byte; 0: 30 s; 408 */
     int64_t idle_timeout_ns;    /* keep-alive; 0: 60 s */

@@ -21,6 +21,8 @@
 #define IDLE_NS   (5000 * MS)
 
 enum {
+    BUFFERS_PART = 4, /* of the budget, of all buffers in memory, */
+    DISK_PART = 16,   /* and of all stages whose events are on disk as well */
     SHARE_MAX = 16 << 20,
     USUAL_BYTES = 8 << 20, /* that are not charged, and so many a worker */
     USUAL_WORKER_BYTES = 1 << 20,
@@ -42,11 +44,11 @@ void memory_init(struct pipeline *p)
 {
     uint64_t limit = p->plan->settings.memory.bytes;
     p->budget.limit_bytes = limit;
-    p->inflow = (struct budget){.limit_bytes = limit - limit / 4, .whole = &p->budget};
-    p->backlog = (struct budget){.limit_bytes = limit - limit / 8, .whole = &p->budget};
+    p->inflow = (struct budget){.limit_bytes = limit / 2, .whole = &p->budget};
+    p->backlog = (struct budget){.limit_bytes = limit - limit / 4, .whole = &p->budget};
     p->memory.statm = IS_SANITIZED ? -1 : open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    atomic_store(&p->memory.share_bytes, limit / 8);
-    atomic_store(&p->memory.buffer_bytes, limit / 2);
+    atomic_store(&p->memory.share_bytes, limit / (2 * DISK_PART));
+    atomic_store(&p->memory.buffer_bytes, limit / BUFFERS_PART);
 }
 
 void memory_fini(struct pipeline *p)
@@ -64,9 +66,9 @@ void memory_share_out(struct pipeline *p)
         readers += s->inlet != NULL;
         buffers += s->inlet && s->role == ROLE_SINK && !inlet_is_durable(s->inlet);
     }
-    uint64_t share = limit / (4 * (readers > 2 ? readers : 2));
+    uint64_t share = limit / (DISK_PART * (readers > 2 ? readers : 2));
     atomic_store(&p->memory.share_bytes, share < SHARE_MAX ? share : SHARE_MAX);
-    atomic_store(&p->memory.buffer_bytes, limit / (2 * (buffers ? buffers : 1)));
+    atomic_store(&p->memory.buffer_bytes, limit / (BUFFERS_PART * (buffers ? buffers : 1)));
 }
 
 /* proc(5): pages of the process, resident, and of these with a file behind them. */

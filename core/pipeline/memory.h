@@ -1,17 +1,20 @@
 /* pipeline/memory.h: how a pipeline keeps within its memory: who gets what part of the budget, and what
  * the allocator holds beside it. Main thread, unless said otherwise.
  *
- * Of the budget sources may fill three quarters, what is read from the disk seven eighths; the rest is
- * for what is made on the way, so that what is under way comes to its end. A stage whose events are on
- * disk as well holds no more than its share in memory; the buffers in memory have half of the budget
- * among them. Shells, places in queues and copies on their way to the disk are charged whatever there is
- * (base/budget.h): sources stop the earlier. */
+ * Sources may fill half of the budget: what they bring is copied on its way to the disk. What is read
+ * from the disk may fill three quarters; the rest is for what is made on the way, so that what is under
+ * way comes to its end. Stages that are down hold less than sources may fill, so the others go on: the
+ * buffers in memory have a quarter of the budget among them, and a stage whose events are on disk as well
+ * has its share three times: waiting, behind another of their key, and for another attempt. Shells,
+ * places in queues and copies on their way to the disk are charged whatever there is (base/budget.h):
+ * sources stop the earlier. */
 #pragma once
 #include "pipeline/pipeline.h"
 
 enum {
     MEMORY_EVENT_BYTES = 384, /* of an event that waits, beside its payload, about */
     MEMORY_AHEAD = 1 << 20,
+    MEMORY_EVENT_PART = 8, /* one event may take so large a part of the budget, and no larger */
 };
 
 void memory_init(struct pipeline *p); /* the plan is known */

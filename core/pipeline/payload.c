@@ -8,13 +8,17 @@
 
 /* Payload memory is bounded and may be refused, so this is one of the few callers of malloc. What is
  * charged is what malloc takes: its own word, and up to the next 16. `more`: bytes of somebody else's. */
+static size_t charge_of(size_t bytes)
+{
+    return (sizeof(struct payload) + bytes + sizeof(size_t) + 15) & ~(size_t)15;
+}
+
 static struct payload *payload_make(struct budget *b, size_t bytes, size_t more)
 {
-    size_t size = sizeof(struct payload) + bytes;
-    size_t charged = ((size + sizeof(size_t) + 15) & ~(size_t)15) + more;
+    size_t charged = charge_of(bytes) + more;
     if (!budget_take(b, charged))
         return NULL;
-    struct payload *p = malloc(size);
+    struct payload *p = malloc(sizeof *p + bytes);
     if (!p) {
         budget_give(b, charged);
         return NULL;
@@ -44,6 +48,18 @@ weir_payload *payload_copy(struct budget *b, const void *bytes, size_t n)
     if (p && n)
         memcpy(data, bytes, n);
     return p;
+}
+
+weir_payload *payload_force(struct budget *b, const void *bytes, size_t n)
+{
+    size_t charged = charge_of(n + PAYLOAD_PADDING);
+    struct payload *p = mem_new(sizeof *p + n + PAYLOAD_PADDING);
+    budget_charge(b, charged);
+    *p = (struct payload){.refs = 1, .budget = budget_whole(b), .charged_bytes = charged};
+    if (n)
+        memcpy(p + 1, bytes, n);
+    p->pub = (weir_payload){(char *)(p + 1), n};
+    return &p->pub;
 }
 
 weir_payload *payload_wrap(struct budget *b, weir_str bytes, void (*release)(void *), void *arg)

@@ -32,6 +32,8 @@ static inline struct payload *payload_of(weir_payload *p)
 /* NULL past the budget. */
 weir_payload *payload_new(struct budget *b, size_t n, char **data);
 weir_payload *payload_copy(struct budget *b, const void *bytes, size_t n);
+/* In any case: an answer to what was sent is to be heard. Small ones, and few at a time. */
+weir_payload *payload_force(struct budget *b, const void *bytes, size_t n);
 weir_payload *payload_wrap(struct budget *b, weir_str bytes, void (*release)(void *), void *arg);
 weir_payload *payload_slice(weir_payload *from, size_t at, size_t n);
 static inline weir_payload *payload_ref(weir_payload *p)

@@ -8,8 +8,11 @@
 #include "net/http_server.h"
 #include "net/retry_after.h"
 #include "pipeline/inlet.h"
+#include "pipeline/memory.h"
 #include "pipeline/services.h"
 #include "pipeline/slot.h"
+
+enum { BODY_PRESET = 1 << 20 };
 
 struct weir_http_listener {
     struct weir_http_listener *next; /* of the pipeline */
@@ -149,6 +152,18 @@ static int take_over(struct weir_http_listener *at, struct weir_http_listener *f
     return 0;
 }
 
+/* More than the budget can have at a time is too large for ever, not for now: 413 and not 503. */
+static uint64_t body_max(const struct stage *s, uint64_t told)
+{
+    uint64_t most = s->pipeline->budget.limit_bytes / MEMORY_EVENT_PART;
+    if (!told)
+        told = BODY_PRESET;
+    if (told > most)
+        log_write(WEIR_WARN, s->name, "bodies of more than %llu bytes do not fit into `memory`: 413",
+                  (unsigned long long)most);
+    return told < most ? told : most;
+}
+
 static weir_status listen_on(const weir_http_server *s, const weir_http_listen *how,
                              weir_http_listener **listener)
 {
@@ -162,12 +177,13 @@ static weir_status listen_on(const weir_http_server *s, const weir_http_listen *
     (void)snprintf(at->wanted, sizeof at->wanted, "%s", how->address);
     /* A path is one socket; its connections are all served by the first worker. */
     size_t wanted = text_starts(weir_text(at->address), "unix:") ? 1 : stage->lane_count;
+    struct pipeline *p = stage->pipeline;
+    struct budget *budget = stage->role == ROLE_SOURCE ? &p->inflow : &p->backlog;
     at->settings = (struct http_server_settings){
         .is_shared = wanted > 1,
-        .bodies = {body_alloc, body_unref,
-                   stage->role == ROLE_SOURCE ? &stage->pipeline->inflow
-                                              : &stage->pipeline->backlog},
-        .body_max = how->body_max.bytes,
+        .bodies = {body_alloc, body_unref, budget},
+        .budget = budget,
+        .body_max = body_max(stage, how->body_max.bytes),
         .request_timeout_ns = how->timeout.ns,
         .request = on_request,
         .admit = stage->role == ROLE_SOURCE ? on_admit : NULL,
@@ -346,6 +362,8 @@ void service_http_drain_worker(struct pipeline *p, const struct worker *w)
 
 /* ---- the client ---- */
 
+enum { ANSWER_MAX = 16 << 20 };
+
 struct fetch {
     struct lane *lane;
     const weir_batch *batch;
@@ -380,19 +398,18 @@ static void fetch_done(void *user, const struct http_fetch_result *result)
 {
     struct fetch *f = user;
     struct lane *l = f->lane;
+    struct pipeline *p = l->stage->pipeline;
     weir_http_reply reply = {result->status, NULL, result->headers, result->error};
     bool has_out = l->stage->role == ROLE_SOURCE || l->stage->role == ROLE_TRANSFORM;
     if (l->stage->inlet && (result->status == 429 || result->status == 503))
-        inlet_pause(l->stage->inlet,
-                    retry_after_ns(result->headers, clock_wall(l->stage->pipeline->clock)));
-    reply.body = payload_copy(&l->stage->pipeline->budget, result->body.ptr, result->body.len);
+        inlet_pause(l->stage->inlet, retry_after_ns(result->headers, clock_wall(p->clock)));
+    reply.body = payload_force(&p->budget, result->body.ptr, result->body.len);
     struct batch *out = has_out ? lane_birth_begin(l) : NULL;
-    weir_status s = WEIR_E_RETRY;
     lane_enter(l, NULL, out);
-    if (reply.body)
-        s = f->judge ? f->judge(l->stage->self, &l->host, &reply, f->arg, out ? &out->pub : NULL)
-                     : judge_status(&reply);
-    if (reply.body && s < WEIR_OK)
+    weir_status s = f->judge
+                        ? f->judge(l->stage->self, &l->host, &reply, f->arg, out ? &out->pub : NULL)
+                        : judge_status(&reply);
+    if (s < WEIR_OK)
         say_why(l, &reply);
     if (f->batch)
         l->host.done(&l->host, f->batch, s);
@@ -413,6 +430,13 @@ static struct http_client *client_of(struct lane *l, struct error *e)
     return w->http;
 }
 
+/* An answer is heard whatever room there is, so it may only be a part of the budget. */
+static uint64_t answer_max(const struct budget *b)
+{
+    uint64_t share = b->limit_bytes / 8;
+    return share < ANSWER_MAX ? share : ANSWER_MAX;
+}
+
 static struct http_fetch fetch_of(struct lane *l, const weir_http_request *r)
 {
     struct http_fetch f = {
@@ -421,6 +445,8 @@ static struct http_fetch fetch_of(struct lane *l, const weir_http_request *r)
                             : "GET",
         .url = r->url,
         .timeout_ns = r->timeout.ns,
+        .answer_max = answer_max(lane_budget(l)),
+        .budget = lane_budget(l),
         .ca_file = r->size >= WEIR_UPTO(weir_http_request, ca_file) ? r->ca_file : NULL,
     };
     weir_attr *headers = arena_take(&l->scratch, (r->headers.count + 2) * sizeof *headers);
@@ -478,9 +504,8 @@ static void waited_done(void *user, const struct http_fetch_result *result)
     w->reply->status = result->status;
     w->reply->headers = (weir_pairs){result->headers.count, headers};
     w->reply->error = result->error ? arena_text(&l->scratch, result->error) : NULL;
-    w->reply->body = payload_copy(lane_budget(l), result->body.ptr, result->body.len);
-    if (w->reply->body)
-        MEM_PUSH(l->held, l->held_count, l->held_cap) = w->reply->body;
+    w->reply->body = payload_force(lane_budget(l), result->body.ptr, result->body.len);
+    MEM_PUSH(l->held, l->held_count, l->held_cap) = w->reply->body;
 }
 
 static weir_status fetch_waiting(const weir_http_client *c, const weir_http_request *r,
@@ -494,8 +519,8 @@ static weir_status fetch_waiting(const weir_http_client *c, const weir_http_requ
     f.user = &w;
     int failed = http_fetch_wait(&f, &e);
     payload_unref(r->take);
-    if (failed || !w.reply || !w.reply->body)
-        return l->host.fail(&l->host, WEIR_E_RETRY, 0, "%s", failed ? e.text : "no memory");
+    if (failed)
+        return l->host.fail(&l->host, WEIR_E_RETRY, 0, "%s", e.text);
     *reply = w.reply;
     return judge_status(w.reply);
 }
