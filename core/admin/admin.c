@@ -14,6 +14,7 @@
 #include "pipeline/bus.h"
 #include "pipeline/control.h"
 #include "pipeline/letters.h"
+#include "pipeline/memory.h"
 #include "pipeline/replay.h"
 
 struct admin {
@@ -87,6 +88,20 @@ static void metrics(struct admin *a, struct http_request *r)
     pipeline_refresh_metrics(a->pipeline);
     metrics_print(a->pipeline->metrics, &text);
     answer(r, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+}
+
+static void memory(struct admin *a, struct http_request *r)
+{
+    struct buf text = {0};
+    struct memory_figures f;
+    memory_figures(a->pipeline, &f);
+    buf_print(&text,
+              "{\"budget\":%llu,\"used\":%llu,\"peak\":%llu,\"lost\":%llu,\"refused\":%llu,"
+              "\"resident\":%llu,\"resident_peak\":%llu}\n",
+              (unsigned long long)f.budget, (unsigned long long)f.used, (unsigned long long)f.peak,
+              (unsigned long long)f.lost, (unsigned long long)f.refused,
+              (unsigned long long)f.resident, (unsigned long long)f.resident_peak);
+    answer(r, 200, NULL, &text);
 }
 
 /* The columns and what is in flight change on several threads and are no snapshot: while events move,
@@ -584,6 +599,7 @@ static const struct admin_route routes[] = {
     {"GET /readyz", readyz},
     {"GET /health", health},
     {"GET /metrics", metrics},
+    {"GET /memory", memory},
     {"GET /ledger", ledger},
     {"GET /audit", audit},
     {"GET /queues", queues},

@@ -1,14 +1,7 @@
 /* base/budget.c: how much memory events may take, counted as it is taken. */
 #include "base/budget.h"
 
-static uint64_t limit_of(const struct budget *b)
-{
-    const struct budget *whole = b->whole ? b->whole : b;
-    uint64_t lost = atomic_load_explicit(&whole->lost_bytes, memory_order_relaxed);
-    return b->limit_bytes > lost ? b->limit_bytes - lost : 0;
-}
-
-static void note_peak(struct budget *b, uint64_t used)
+__attribute__((noinline)) static void note_peak(struct budget *b, uint64_t used)
 {
     uint64_t peak = atomic_load_explicit(&b->peak_bytes, memory_order_relaxed);
     while (used > peak &&
@@ -21,7 +14,8 @@ bool budget_take(struct budget *b, size_t n)
 {
     struct budget *whole = budget_whole(b);
     uint64_t used = atomic_fetch_add_explicit(&whole->used_bytes, n, memory_order_relaxed) + n;
-    if (used > limit_of(b) || n > b->limit_bytes) {
+    uint64_t lost = atomic_load_explicit(&whole->lost_bytes, memory_order_relaxed);
+    if (used + lost > b->limit_bytes || n > b->limit_bytes) {
         atomic_fetch_sub_explicit(&whole->used_bytes, n, memory_order_relaxed);
         atomic_fetch_add_explicit(&whole->refused, 1, memory_order_relaxed);
         return false;
@@ -45,6 +39,8 @@ void budget_give(struct budget *b, size_t n)
 
 bool budget_has_room(const struct budget *b, size_t n)
 {
-    uint64_t used = budget_used(b), limit = limit_of(b);
-    return used <= limit && n <= limit - used;
+    const struct budget *whole = b->whole ? b->whole : b;
+    uint64_t used = atomic_load_explicit(&whole->used_bytes, memory_order_relaxed) +
+                    atomic_load_explicit(&whole->lost_bytes, memory_order_relaxed);
+    return used <= b->limit_bytes && n <= b->limit_bytes - used;
 }

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/reloader.h"
 #include "net/loop.h"
+#include "pipeline/memory.h"
 
 #define MS INT64_C(1000000)
 
@@ -278,6 +279,8 @@ static int run_plan(struct loaded *l, const char *path, const struct options *o)
     guard_stop(&r);
     reloader_free(r.reloader);
     admin_stop(r.admin);
+    if (r.pipeline && !e.code)
+        memory_log(r.pipeline);
     pipeline_free(r.pipeline);
     if (r.signals.fd > 0) {
         loop_remove(r.loop, &r.signals);

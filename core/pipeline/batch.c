@@ -33,19 +33,19 @@ struct batch *batch_with_block(struct worker *w, struct block *block)
 static void grow(struct batch *b)
 {
     size_t cap = b->cap ? 2 * b->cap : 8;
-    b->events = mem_grow(b->events, cap * sizeof *b->events);
+    b->events = mem_grow(b->events, cap * sizeof(struct event *));
     if (!b->cap) {
         b->budget = block_budget(b->block);
         budget_charge(b->budget, sizeof *b);
     }
-    budget_charge(b->budget, (cap - b->cap) * sizeof *b->events);
+    budget_charge(b->budget, (cap - b->cap) * sizeof(struct event *));
     b->cap = cap;
 }
 
 void batch_delete(struct batch *b)
 {
     if (b->cap)
-        budget_give(b->budget, sizeof *b + b->cap * sizeof *b->events);
+        budget_give(b->budget, sizeof *b + b->cap * sizeof(struct event *));
     mem_free(b->events);
     mem_free(b);
 }

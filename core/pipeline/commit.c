@@ -14,7 +14,7 @@
 #include "pipeline/trace.h"
 
 enum {
-    UNIT_BYTES_MAX = 2 << 20,
+    UNIT_BYTES_MAX = 448 << 10, /* the journal keeps buffers of this size for reuse */
     ARRIVALS_MAX = 256,
     CHARGE_STEP = 64 << 10, /* a unit's bytes are charged by so many */
     ITEMS_KEPT = 1024,      /* of a commit that waits to be used again, */

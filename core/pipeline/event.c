@@ -99,7 +99,7 @@ static struct block_pool *pool_of(const struct block *b)
 }
 
 /* Each is twice the last one, so that a block has few and wastes at most half. */
-static void chunk_add(struct block *b, size_t need)
+__attribute__((noinline)) static void chunk_add(struct block *b, size_t need)
 {
     size_t size = b->chunks ? b->chunks->size * 2 : CHUNK_BYTES;
     if (size > CHUNK_MAX)
@@ -163,7 +163,7 @@ static void block_clear(struct block *b, struct block_pool *p)
 
 static void block_delete(struct block *b)
 {
-    budget_give(b->budget, sizeof *b + b->held_cap * sizeof *b->held);
+    budget_give(b->budget, sizeof *b + b->held_cap * sizeof(struct block *));
     mem_free(b->held);
     mem_free(b);
 }
@@ -206,8 +206,8 @@ void block_hold(struct block *b, struct block *other)
     block_ref(other);
     if (b->held_count == b->held_cap) {
         size_t cap = b->held_cap ? 2 * b->held_cap : 8;
-        b->held = mem_grow(b->held, cap * sizeof *b->held);
-        budget_charge(b->budget, (cap - b->held_cap) * sizeof *b->held);
+        b->held = mem_grow(b->held, cap * sizeof(struct block *));
+        budget_charge(b->budget, (cap - b->held_cap) * sizeof(struct block *));
         b->held_cap = cap;
     }
     b->held[b->held_count++] = other;

@@ -85,7 +85,13 @@ static weir_payload *checked(struct lane *l, weir_payload *p)
 static weir_payload *host_alloc(const weir_host *h, size_t n, char **data)
 {
     struct lane *l = lane_of(h);
-    return checked(l, payload_new(lane_budget(l), n, data));
+    struct budget *b = lane_budget(l);
+    weir_payload *p = checked(l, payload_new(b, n, data));
+    if (!p && n > b->limit_bytes && lane_current() == l) /* and never will there be */
+        (void)snprintf(l->why, sizeof l->why,
+                       "%zu bytes are more than `memory` lets one have: %llu", n,
+                       (unsigned long long)b->limit_bytes);
+    return p;
 }
 
 static weir_payload *host_wrap(const weir_host *h, weir_str bytes, void (*release)(void *),

@@ -7,7 +7,7 @@
 #include "pipeline/inlet_priv.h"
 #include "pipeline/park.h"
 
-enum { FLIGHTS_DEFAULT = 4, RING_KEPT = 4096 /* entries of an empty one */ };
+enum { FLIGHTS_DEFAULT = 4 };
 
 static void on_deliver_timer(struct loop_timer *t)
 {
@@ -34,8 +34,7 @@ struct entry ring_pop(struct ring *r)
 {
     struct entry e = r->items[r->head];
     r->head = (r->head + 1) & (r->cap - 1);
-    if (!--r->count && r->cap > RING_KEPT)
-        ring_fini(r);
+    r->count--;
     return e;
 }
 

@@ -10,6 +10,7 @@
 #include "pipeline/park.h"
 
 enum {
+    RING_KEPT = 4096, /* entries of an empty one */
     READ_AHEAD = 2048,
     READ_AGAIN_NS = 20 * 1000 * 1000,
 };
@@ -141,6 +142,8 @@ static void move_arrivals(struct inlet *in)
     if (!in->ready.count && in->arrivals.count <= limit) {
         struct ring empty = in->ready;
         empty.head = 0;
+        if (empty.cap > RING_KEPT)
+            ring_fini(&empty);
         in->ready = in->arrivals;
         in->arrivals = empty;
     }

@@ -213,7 +213,8 @@ static void source_ended(struct lane *l)
 
 static void pull_failed(struct lane *l, weir_status s)
 {
-    if (l->is_short) { /* the memory is what is full: nothing is wrong with the source */
+    if (l->is_short &&
+        !l->why[0]) { /* the memory is what is full: nothing is wrong with the source */
         loop_timer_set(l->worker->loop, &l->pause, 2 * MS);
         return;
     }

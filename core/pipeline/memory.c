@@ -8,10 +8,12 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "pipeline/inlet.h"
 
 #define MS        INT64_C(1000000)
@@ -88,7 +90,7 @@ void memory_start(struct pipeline *p)
 {
     uint64_t used = budget_used(&p->budget), now = anonymous_bytes(&p->memory);
     p->memory.base_bytes = now > used ? now - used : 0;
-    p->memory.base_bytes += USUAL_BYTES + p->worker_total * (uint64_t)USUAL_WORKER_BYTES;
+    p->memory.base_bytes += USUAL_BYTES + (uint64_t)p->worker_total * USUAL_WORKER_BYTES;
     memory_share_out(p);
 }
 
@@ -211,4 +213,16 @@ void memory_figures(struct pipeline *p, struct memory_figures *f)
     f->peak = atomic_load_explicit(&p->budget.peak_bytes, memory_order_relaxed);
     f->peak = f->peak > before ? f->peak : before;
     read_status(f);
+}
+
+void memory_log(struct pipeline *p)
+{
+    char budget[32], peak[32], resident[32];
+    struct memory_figures f;
+    memory_figures(p, &f);
+    unit_format_size(f.budget, budget, sizeof budget);
+    (void)snprintf(peak, sizeof peak, "%.1fMiB", (double)f.peak / (1 << 20));
+    (void)snprintf(resident, sizeof resident, "%.1fMiB", (double)f.resident_peak / (1 << 20));
+    log_write(WEIR_INFO, NULL, "memory: events took %s of %s at most, the whole process %s", peak,
+              budget, resident);
 }

@@ -17,6 +17,9 @@ enum {
     MEMORY_EVENT_PART = 8, /* one event may take so large a part of the budget, and no larger */
 };
 
+/* memory_check.c: warns of what will not fit, in the plan's document. */
+void memory_check(struct plan *plan);
+
 void memory_init(struct pipeline *p); /* the plan is known */
 void memory_start(
     struct pipeline *p); /* all stages were started: what there is now is not events */
@@ -48,3 +51,4 @@ struct memory_figures { /* bytes */
     uint64_t resident, resident_peak; /* the whole process, as the kernel counts it */
 };
 void memory_figures(struct pipeline *p, struct memory_figures *f); /* any thread */
+void memory_log(struct pipeline *p);                               /* the run ends */

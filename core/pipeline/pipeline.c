@@ -743,6 +743,7 @@ bool pipeline_check(struct plan *plan, struct service_tables *services)
             check_stage(plan, plan->stages[i]);
         check_where(plan, services, plan->stages[i]);
     }
+    memory_check(plan);
     if (!document_errors(plan->document))
         queue_declared_warn(services, plan->document);
     return document_errors(plan->document) == before;

@@ -159,7 +159,8 @@ static uint64_t body_max(const struct stage *s, uint64_t told)
     if (!told)
         told = BODY_PRESET;
     if (told > most)
-        log_write(WEIR_WARN, s->name, "bodies of more than %llu bytes do not fit into `memory`: 413",
+        log_write(WEIR_WARN, s->name,
+                  "bodies of more than %llu bytes do not fit into `memory`: 413",
                   (unsigned long long)most);
     return told < most ? told : most;
 }

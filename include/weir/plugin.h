@@ -116,7 +116,11 @@ enum { WEIR_T_BOOL = 1, WEIR_T_CHOICE, WEIR_T_INT, WEIR_T_FLOAT, WEIR_T_TEXT, WE
        WEIR_T_STRINGS, WEIR_T_PAIRS, WEIR_T_SECRET, WEIR_T_JSON, WEIR_T_BLOCK, WEIR_T_LIST, WEIR_T_MAP,
        WEIR_T_SERVICE, WEIR_T_SERVICES };
 
-enum { WEIR_FORMAT_NONE, WEIR_FORMAT_ADDRESS /* host:port, [v6]:port, or unix:/path */ };
+enum {
+    WEIR_FORMAT_NONE,
+    WEIR_FORMAT_ADDRESS,   /* of a text: host:port, [v6]:port, or unix:/path */
+    WEIR_FORMAT_EVENT_MAX, /* of a size: of the largest event that a source may bring */
+};
 
 typedef struct weir_option {
     const char *name, *help;
@@ -128,7 +132,7 @@ typedef struct weir_option {
     uint32_t item_size; /* of a structure; of a service: the least size of its table that will do */
     bool required;
     bool ports; /* map: each name is a port too */
-    uint8_t format; /* of a text: WEIR_FORMAT_* */
+    uint8_t format; /* WEIR_FORMAT_* */
     bool scalar;    /* block: a value that is no map stands for a map with it as the first row's */
 } weir_option;
 

@@ -405,7 +405,7 @@ static const weir_option options[] = {
     WEIR_OPTION(struct source, type, .preset = "Line", .help = "The events' type."),
     WEIR_OPTION(struct source, key, .help = "Path of what orders events, such as user.id."),
     WEIR_OPTION(struct source, line_max, .preset = "1MiB", .min = 1, .max = 64.0 * 1048576,
-                .help = "Longer lines are skipped."),
+                .format = WEIR_FORMAT_EVENT_MAX, .help = "Longer lines are skipped."),
     WEIR_OPTION(struct source, poll, .preset = "250ms", .min = 1e6, .max = 3600e9,
                 .help = "How often to look for more lines."),
     {0},

@@ -685,7 +685,7 @@ static const weir_option options[] = {
     WEIR_OPTION(struct source, listen, .preset = "127.0.0.1:3000", .format = WEIR_FORMAT_ADDRESS,
                 .help = "Where to listen: host:port, or unix:/path."),
     WEIR_OPTION(struct source, body_max, .preset = "1MiB", .min = 1, .max = 1024.0 * 1048576,
-                .help = "Larger requests are answered with 413."),
+                .format = WEIR_FORMAT_EVENT_MAX, .help = "Larger requests are answered with 413."),
     WEIR_OPTION(struct source, timeout, .preset = "30s", .min = 1e6, .max = 3600e9,
                 .help = "How long a request may take to come in."),
     WEIR_OPTION(struct source, routes, WEIR_ITEMS(struct route, route_options), .required = true,
