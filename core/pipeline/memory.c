@@ -49,7 +49,7 @@ void memory_init(struct pipeline *p)
     p->inflow = (struct budget){.limit_bytes = limit / 2, .whole = &p->budget};
     p->backlog = (struct budget){.limit_bytes = limit - limit / 4, .whole = &p->budget};
     p->memory.statm = IS_SANITIZED ? -1 : open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    atomic_store(&p->memory.share_bytes, limit / (2 * DISK_PART));
+    atomic_store(&p->memory.share_bytes, limit / DISK_PART / 2);
     atomic_store(&p->memory.buffer_bytes, limit / BUFFERS_PART);
 }
 
