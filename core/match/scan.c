@@ -131,24 +131,35 @@ static inline uint64_t length_bit(size_t len)
     return (uint64_t)1 << (len & 63);
 }
 
-static uint32_t look_up(const struct match_set *s, const struct set_node *node, const char *p,
-                        size_t len)
+static uint32_t look_up(const struct match_set *s, const struct set_node *node, weir_str name,
+                        uint64_t head)
 {
-    uint64_t hash = set_name_hash(p, len);
+    uint64_t hash = set_name_hash(head, name.ptr, name.len);
     const struct set_child *table = s->children + node->children;
     for (size_t at = hash & node->mask; table[at].node != SET_NONE; at = (at + 1) & node->mask)
-        if (table[at].hash == hash && table[at].name.len == len &&
-            memcmp(table[at].name.ptr, p, len) == 0)
+        if (table[at].head == head && table[at].name.len == name.len &&
+            (name.len <= 8 || memcmp(table[at].name.ptr + 8, name.ptr + 8, name.len - 8) == 0))
             return table[at].node;
     return SET_NONE;
 }
 
+/* `end` is of the text that the name is a part of. */
 static inline uint32_t find_child(const struct match_set *s, const struct set_node *node,
-                                  const char *p, size_t len)
+                                  weir_str name, const char *end)
 {
-    if (!node->mask || !(node->lengths & length_bit(len)))
+    uint64_t head = 0;
+    if (!node->mask || !(node->lengths & length_bit(name.len)))
         return SET_NONE;
-    return look_up(s, node, p, len);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (end - name.ptr >= 8 && name.len) {
+        memcpy(&head, name.ptr, 8);
+        head &= name.len < 8 ? ((uint64_t)1 << 8 * name.len) - 1 : UINT64_MAX;
+        return look_up(s, node, name, head);
+    }
+#endif
+    if (name.len)
+        head = set_load(name.ptr, name.len < 8 ? name.len : 8);
+    return look_up(s, node, name, head);
 }
 
 /* Is there a dot behind what could be the name of a child with children? */
@@ -166,13 +177,15 @@ static uint32_t find_parts(struct match_ctx *c, uint32_t node, weir_str name, ui
 {
     const struct match_set *s = c->set;
     uint32_t parts = 0;
-    const char *p = name.ptr, *end = p + name.len;
-    for (const char *dot; (dot = memchr(p, '.', (size_t)(end - p))); p = dot + 1, parts++) {
-        node = find_child(s, &s->nodes[node], p, (size_t)(dot - p));
+    const char *end = name.ptr + name.len;
+    for (const char *dot; (dot = memchr(name.ptr, '.', name.len)); parts++) {
+        weir_str part = {name.ptr, (size_t)(dot - name.ptr)};
+        node = find_child(s, &s->nodes[node], part, end);
         if (node == SET_NONE)
             return SET_NONE;
+        name = (weir_str){dot + 1, (size_t)(end - dot - 1)};
     }
-    node = find_child(s, &s->nodes[node], p, (size_t)(end - p));
+    node = find_child(s, &s->nodes[node], name, end);
     if (node == SET_NONE)
         return SET_NONE;
     *slot = s->nodes[node].slots + parts;
@@ -181,15 +194,17 @@ static uint32_t find_parts(struct match_ctx *c, uint32_t node, weir_str name, ui
 }
 
 /* The node that a name leads to, and the slot that remembers this name in this object. */
-static inline uint32_t find_name(const struct walk *w, uint32_t node, weir_str name, uint32_t *slot)
+static inline uint32_t find_name(const struct walk *w, uint32_t number, weir_str name,
+                                 uint32_t *slot)
 {
     const struct match_set *s = w->ctx->set;
+    const struct set_node *node = &s->nodes[number];
     if (w->found & MASKS_SLASH && memchr(name.ptr, '\\', name.len))
-        return find_parts(w->ctx, node, unescape(&w->ctx->key, name.ptr, name.ptr + name.len),
+        return find_parts(w->ctx, number, unescape(&w->ctx->key, name.ptr, name.ptr + name.len),
                           slot);
-    if (s->nodes[node].stems && may_lead_on(&s->nodes[node], name))
-        return find_parts(w->ctx, node, name, slot);
-    uint32_t child = find_child(s, &s->nodes[node], name.ptr, name.len);
+    if (node->stems && may_lead_on(node, name))
+        return find_parts(w->ctx, number, name, slot);
+    uint32_t child = find_child(s, node, name, w->end);
     *slot = child == SET_NONE ? 0 : s->nodes[child].slots;
     return child;
 }
@@ -208,7 +223,7 @@ static bool is_counted(struct match_ctx *c, uint32_t slot, uint64_t object, cons
 
 /* ---- values --------------------------------------------------------------------------------------- */
 
-static bool walk_value(struct walk *w, const char *p, uint32_t node, uint32_t frame);
+static inline bool walk_value(struct walk *w, const char *p, uint32_t node, uint32_t frame);
 
 static void feed(struct walk *w, weir_str token, uint32_t field, uint32_t frame)
 {
@@ -373,19 +388,23 @@ static bool walk_object(struct walk *w, uint32_t node, uint32_t frame)
     return !m.is_bad;
 }
 
-static bool walk_value(struct walk *w, const char *p, uint32_t node, uint32_t frame)
+static bool walk_container(struct walk *w, const char *p, uint32_t node, uint32_t frame)
 {
-    const struct set_node *n = &w->ctx->set->nodes[node];
-    if (*p != '{' && *p != '[')
-        return walk_scalar(w, p, n->field, frame);
     if (take(w, &w->at) != p || w->depth == JSON_DEPTH_MAX)
         return false;
-    if (*p == '{' && !n->mask)
+    if (*p == '{' && !w->ctx->set->nodes[node].mask)
         return skip_container(w);
     w->depth++;
     bool is_good = *p == '{' ? walk_object(w, node, frame) : walk_array(w, p + 1, node, frame);
     w->depth--;
     return is_good;
+}
+
+static inline bool walk_value(struct walk *w, const char *p, uint32_t node, uint32_t frame)
+{
+    if (*p == '{' || *p == '[')
+        return walk_container(w, p, node, frame);
+    return walk_scalar(w, p, w->ctx->set->nodes[node].field, frame);
 }
 
 bool scan_value(struct match_ctx *c, weir_str text, uint32_t node, bool is_checked)

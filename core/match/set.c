@@ -449,12 +449,13 @@ static void hang_subs(struct match_set *s)
 static void place_child(struct match_set *s, const struct set_node *parent, uint32_t node)
 {
     weir_str name = s->nodes[node].name;
-    uint64_t hash = set_name_hash(name.ptr, name.len);
+    uint64_t head = name.len ? set_load(name.ptr, name.len < 8 ? name.len : 8) : 0;
+    uint64_t hash = set_name_hash(head, name.ptr, name.len);
     struct set_child *table = s->children + parent->children;
     size_t at = hash & parent->mask;
     while (table[at].node != SET_NONE)
         at = (at + 1) & parent->mask;
-    table[at] = (struct set_child){hash, name, node};
+    table[at] = (struct set_child){head, name, node};
 }
 
 static void seal_nodes(struct match_set *s)

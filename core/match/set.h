@@ -129,7 +129,7 @@ struct set_node { /* one name of the tree; 0 is the event */
 };
 
 struct set_child {
-    uint64_t hash;
+    uint64_t head; /* of the name: up to 8 bytes */
     weir_str name;
     uint32_t node; /* SET_NONE: free */
 };
@@ -208,26 +208,6 @@ static inline uint64_t set_mix(uint64_t a)
     return a ^ a >> 29;
 }
 
-/* Of a name: its first and last bytes and its length; event keys are only looked up, and names come
- * from patterns, so it need not be keyed. */
-static inline uint64_t set_name_hash(const char *p, size_t n)
-{
-    uint64_t a = 0, b = 0;
-    if (n >= 8) {
-        memcpy(&a, p, 8);
-        memcpy(&b, p + n - 8, 8);
-    } else if (n >= 4) {
-        uint32_t low, high;
-        memcpy(&low, p, 4);
-        memcpy(&high, p + n - 4, 4);
-        a = low, b = high;
-    } else if (n) {
-        a = (unsigned char)p[0],
-        b = (uint64_t)(unsigned char)p[n / 2] << 8 | (unsigned char)p[n - 1];
-    }
-    return set_mix(a ^ (b << 21 | b >> 43) ^ n << 56);
-}
-
 static inline uint64_t set_pair_hash(uint32_t access, uint32_t second)
 {
     return set_mix((uint64_t)access << 32 | second);
@@ -267,6 +247,14 @@ static inline uint64_t set_load(const char *p, size_t n) /* n: 1 to 8 bytes */
         v |= (uint64_t)(unsigned char)p[i] << 8 * i;
 #endif
     return v;
+}
+
+/* Of a name: its head (the first 8 bytes), its last 8 and its length; event keys are only looked up, and
+ * names come from patterns, so it need not be keyed. */
+static inline uint64_t set_name_hash(uint64_t head, const char *p, size_t n)
+{
+    uint64_t tail = n > 8 ? set_load(p + n - 8, 8) : 0;
+    return set_mix(head ^ (tail << 21 | tail >> 43) ^ (uint64_t)n << 56);
 }
 
 static inline struct set_key set_key_of(const struct match_set *s, const char *p, size_t n)
