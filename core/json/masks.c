@@ -50,20 +50,19 @@ enum kind { ARRAY, OBJECT, TOP };
 
 struct grammar {
     /* What the next token stands behind. */
-    uint64_t ended, value, brace, comma, colon, name;
-    uint64_t is_name; /* in a text that may be a member's name */
+    uint64_t text, value, brace, comma, colon;
+    uint64_t list; /* the next bracket, comma or colon: a brace or a comma */
     /* In a number or a word: what its last byte was. */
-    uint64_t scalar, sign, point, zero, digit;
+    uint64_t scalar, sign, point, zero;
     uint64_t is_place; /* behind a point */
     uint64_t is_done;  /* in one that is checked as a whole */
     struct utf8_carries utf8;
     uint32_t level;
-    uint8_t kinds[JSON_DEPTH_MAX + 2]; /* of the containers at each level */
 };
 
 /* volatile: else compilers build the vectors from them anew for each block. */
-static const volatile unsigned char constants[] = {'"', '\\', '{', '}', ',',
-                                                   '.', ':',  ' ', '0', '-'};
+static const volatile unsigned char constants[] = {'"', '\\', '{', '}', ',',       '.',
+                                                   ':', ' ',  '0', '-', '0' + 128, 128 + 10};
 
 INLINE uint64_t next(uint64_t bits, uint64_t *carry)
 {
@@ -115,17 +114,6 @@ INLINE int32_t store(struct masks_block *block, const struct classes *c, int32_t
 
 /* ---- the grammar --------------------------------------------------------------------------------- */
 
-static void begin(struct grammar *g)
-{
-    memset(g, 0, offsetof(struct grammar, kinds));
-    g->kinds[0] = TOP;
-}
-
-static bool is_finished(const struct grammar *g)
-{
-    return !g->level && g->value;
-}
-
 /* Of a text that is JSON but for that: then backslashes are only in texts. */
 static bool escapes_are_good(weir_str text)
 {
@@ -144,57 +132,56 @@ static bool escapes_are_good(weir_str text)
 INLINE uint64_t check_tokens(struct grammar *g, const struct classes *c, struct tokens *t)
 {
     uint64_t in_text = c->in_text, colon = c->colon & ~in_text, blank = c->blank & ~in_text;
-    uint64_t text = c->quote & in_text, text_end = c->quote & ~in_text;
-    t->scalar = ~(in_text | c->quote | blank | c->open | c->close | c->comma | colon);
+    uint64_t text = c->quote & in_text, marks = c->open | c->close | c->comma | colon;
+    t->scalar = ~(in_text | c->quote | blank | marks);
     uint64_t after_scalar = next(t->scalar, &g->scalar);
     t->first = t->scalar & ~after_scalar;
 
-    uint64_t after_value = next(text_end | c->close, &g->ended) | (after_scalar & ~t->scalar);
+    uint64_t after_text = next((c->quote & ~in_text) | c->close, &g->text); /* or a container */
+    uint64_t after_value = after_text | (after_scalar & ~t->scalar) | g->value;
     uint64_t after_brace = next(c->open & c->curly, &g->brace);
     uint64_t after_comma = next(c->comma, &g->comma), after_colon = next(colon, &g->colon);
-    after_value |= g->value, g->value = 0;
+    uint64_t list = after_brace | after_comma | g->list;
+    g->value = g->list = 0;
     if (blank) {
+        after_text = run_on(after_text, blank, &g->text);
         after_value = run_on(after_value, blank, &g->value);
         after_brace = run_on(after_brace, blank, &g->brace);
         after_comma = run_on(after_comma, blank, &g->comma);
         after_colon = run_on(after_colon, blank, &g->colon);
     }
-
-    /* Texts behind braces and commas may be names. */
-    uint64_t name = (text & (after_brace | after_comma)) | g->is_name;
-    g->is_name = 0;
-    uint64_t after_name = next(run_on(name, in_text, &g->is_name), &g->name);
-    if (blank)
-        after_name = run_on(after_name, blank, &g->name);
+    /* Behind a brace or a comma the next mark is a colon, or there is no member. */
+    uint64_t after_list = run_on(list, ~marks, &g->list);
+    t->member = colon;
+    t->element = after_list & ~colon & ~(c->close & after_brace);
 
     uint64_t other = t->first | c->open;
-    t->member = colon;
-    t->element = (after_name & ~colon) | (other & after_comma);
     return (text & after_value) | (other & (after_value | after_brace)) |
            (c->comma & ~after_value) | (c->close & (after_comma | after_colon)) |
-           (colon & ~after_name) | (c->control & in_text);
+           (colon & ~(after_list & after_text)) | (c->control & in_text);
 }
 
 /* Up to each bracket there is nothing that its container cannot hold. */
-INLINE uint64_t check_brackets(struct grammar *g, const struct classes *c, const struct tokens *t)
+INLINE uint64_t check_brackets(uint32_t *in_level, uint8_t *kinds, const struct classes *c,
+                               const struct tokens *t)
 {
     const uint64_t wrong[] = {
         [ARRAY] = t->member, [OBJECT] = t->element, [TOP] = t->member | t->element | c->comma};
     uint64_t done = 0, bad = 0;
-    uint32_t level = g->level;
+    uint32_t level = *in_level;
     for (uint64_t marks = c->open | c->close; marks; marks &= marks - 1) {
         uint64_t bit = marks & -marks, upto = marks ^ (marks - 1);
         uint8_t kind = (c->curly & bit) != 0;
-        bad |= (upto ^ done) & wrong[g->kinds[level]];
+        bad |= (upto ^ done) & wrong[kinds[level]];
         done = upto;
         bool is_open = c->open & bit;
-        if (is_open ? level == JSON_DEPTH_MAX : g->kinds[level] != kind)
+        if (is_open ? level == JSON_DEPTH_MAX : kinds[level] != kind)
             return bit;
         level += is_open ? 1 : (uint32_t)-1;
-        g->kinds[level] = is_open ? kind : g->kinds[level];
+        kinds[level] = is_open ? kind : kinds[level];
     }
-    g->level = level;
-    return bad | (~done & wrong[g->kinds[level]]);
+    *in_level = level;
+    return bad | (~done & wrong[kinds[level]]);
 }
 
 static bool is_scalar(char c)
@@ -248,7 +235,7 @@ INLINE uint64_t check_numbers(struct grammar *g, const struct numbers *n, uint64
     uint64_t zero = n->zero & scalar & (first | after_sign), place = after_point | g->is_place;
     g->is_place = 0;
     return bad | (minus & ~first) | ((after_sign | after_point) & ~any_digit) |
-           (next(zero, &g->zero) & any_digit) | (dot & ~next(digit, &g->digit)) |
+           (next(zero, &g->zero) & any_digit) | (dot & first) |
            (dot & run_on(place, digit, &g->is_place));
 }
 
@@ -314,6 +301,20 @@ INLINE uint64_t portable_from(struct portable_bytes b, portable_byte c)
         b.words[i] = (sum & w) | ((sum | w) & ~c);
     }
     return portable_high(b);
+}
+
+INLINE uint64_t portable_below(struct portable_bytes b, portable_byte c)
+{
+    for (unsigned i = 0; i < WORDS; i++)
+        b.words[i] ^= tops;
+    return ~portable_from(b, c ^ tops);
+}
+
+INLINE struct portable_bytes portable_minus(struct portable_bytes b, portable_byte c)
+{
+    for (unsigned i = 0; i < WORDS; i++)
+        b.words[i] = ((b.words[i] | tops) - (c & ~tops)) ^ ((b.words[i] ^ ~c) & tops);
+    return b;
 }
 
 INLINE uint64_t portable_bit5(struct portable_bytes b)
@@ -388,6 +389,16 @@ INLINE uint64_t sse2_from(struct sse2_bytes v, sse2_byte c)
     return sse2_high((struct sse2_bytes)SSE2_EACH(sse2_part_from, v, c));
 }
 
+INLINE uint64_t sse2_below(struct sse2_bytes v, sse2_byte c)
+{
+    return sse2_high((struct sse2_bytes)SSE2_EACH(_mm_cmplt_epi8, v, c));
+}
+
+INLINE struct sse2_bytes sse2_minus(struct sse2_bytes v, sse2_byte c)
+{
+    return (struct sse2_bytes)SSE2_EACH(_mm_sub_epi8, v, c);
+}
+
 INLINE uint64_t sse2_bit5(struct sse2_bytes v)
 {
     return sse2_high((struct sse2_bytes)SSE2_EACH(_mm_slli_epi16, v, 2));
@@ -440,6 +451,17 @@ INLINE TARGET uint64_t avx2_from(struct avx2_bytes b, avx2_byte c)
 {
     return avx2_high((struct avx2_bytes){_mm256_cmpeq_epi8(_mm256_max_epu8(b.low, c), b.low),
                                          _mm256_cmpeq_epi8(_mm256_max_epu8(b.high, c), b.high)});
+}
+
+INLINE TARGET uint64_t avx2_below(struct avx2_bytes b, avx2_byte c)
+{
+    return avx2_high(
+        (struct avx2_bytes){_mm256_cmpgt_epi8(c, b.low), _mm256_cmpgt_epi8(c, b.high)});
+}
+
+INLINE TARGET struct avx2_bytes avx2_minus(struct avx2_bytes b, avx2_byte c)
+{
+    return (struct avx2_bytes){_mm256_sub_epi8(b.low, c), _mm256_sub_epi8(b.high, c)};
 }
 
 INLINE TARGET uint64_t avx2_bit5(struct avx2_bytes b)

@@ -10,19 +10,20 @@
  *   FN(with)(b, c)                    each byte with the bits of c set
  *   FN(equal)(b, c), FN(from)(b, c)   a bit for each byte that is c; that is c or more
  *   FN(high)(b), FN(bit5)(b)          a bit for each byte that has bit 7; bit 5
+ *   FN(below)(b, c)                   that is less than c, both taken as signed
+ *   FN(minus)(b, c)                   each byte less c, without borrowing from others
  *   FN(prefix)(bits)                  each bit the exclusive or of all up to it */
 
 struct FN(constants) {
-    FN(byte) quote, slash, open, close, comma, dot, colon, blank, zero, minus;
+    FN(byte) quote, slash, open, close, comma, dot, colon, blank, zero, minus, lowest, beyond;
 };
 
 INLINE TARGET struct FN(constants) FN(load_constants)(void)
 {
-    return (struct FN(constants)){FN(all)(constants[0]), FN(all)(constants[1]),
-                                  FN(all)(constants[2]), FN(all)(constants[3]),
-                                  FN(all)(constants[4]), FN(all)(constants[5]),
-                                  FN(all)(constants[6]), FN(all)(constants[7]),
-                                  FN(all)(constants[8]), FN(all)(constants[9])};
+    const volatile unsigned char *c = constants;
+    return (struct FN(constants)){FN(all)(c[0]), FN(all)(c[1]), FN(all)(c[2]),  FN(all)(c[3]),
+                                  FN(all)(c[4]), FN(all)(c[5]), FN(all)(c[6]),  FN(all)(c[7]),
+                                  FN(all)(c[8]), FN(all)(c[9]), FN(all)(c[10]), FN(all)(c[11])};
 }
 
 /* What the walk over tokens needs. */
@@ -43,17 +44,20 @@ INLINE TARGET void FN(find_more)(struct FN(bytes) b, const struct FN(constants) 
     c->colon = FN(equal)(b, k->colon);
     c->curly = FN(bit5)(b);
     c->blank = FN(equal)(b, k->blank);
-    c->control = ~FN(from)(b, k->blank);
-    if (c->control)
+    c->control = FN(below)(b, k->blank); /* and what is not ASCII */
+    c->high = 0;
+    if (c->control) {
+        c->high = FN(high)(b);
+        c->control &= ~c->high;
         c->blank |=
             FN(equal)(b, FN(all)('\n')) | FN(equal)(b, FN(all)('\t')) | FN(equal)(b, FN(all)('\r'));
-    c->high = FN(high)(b);
+    }
 }
 
 INLINE TARGET void FN(find_numbers)(struct FN(bytes) b, const struct FN(constants) * k,
                                     struct numbers *n)
 {
-    n->digit = FN(from)(b, k->zero) & ~FN(from)(b, k->colon); /* a colon follows 9 */
+    n->digit = FN(below)(FN(minus)(b, k->lowest), k->beyond); /* digits become the least of all */
     n->zero = FN(equal)(b, k->zero);
     n->minus = FN(equal)(b, k->minus);
     n->dot = FN(equal)(b, k->dot);
@@ -78,12 +82,13 @@ INLINE TARGET uint64_t FN(find_bad_utf8)(struct FN(bytes) b, struct utf8_carries
 }
 
 INLINE TARGET uint64_t FN(check)(struct FN(bytes) b, const struct FN(constants) * k,
-                                 const struct classes *c, struct grammar *g, struct place at)
+                                 const struct classes *c, struct grammar *g, uint8_t *kinds,
+                                 struct place at)
 {
     struct tokens t;
     struct numbers n = {0};
     uint64_t was_scalar = g->scalar, bad = check_tokens(g, c, &t);
-    bad |= check_brackets(g, c, &t);
+    bad |= check_brackets(&g->level, kinds, c, &t);
     if (t.scalar | was_scalar) {
         FN(find_numbers)(b, k, &n);
         bad |= check_numbers(g, &n, t.scalar, t.first, at);
@@ -100,9 +105,9 @@ INLINE TARGET unsigned FN(pass)(weir_str text, struct masks_block *blocks, bool 
     const struct FN(constants) k = FN(load_constants)();
     uint64_t in_text = 0, is_escaped = 0, slashes = 0;
     int32_t depth = 0;
-    struct grammar g;
-    if (is_checked)
-        begin(&g);
+    struct grammar g = {0};
+    uint8_t kinds[JSON_DEPTH_MAX + 1]; /* of the containers at each level */
+    kinds[0] = TOP;
     struct place at = {text.ptr, text.ptr, text.len ? text.ptr + text.len : text.ptr};
     for (size_t i = 0, count = masks_count(text.len); i < count; i++, at.block += sizeof last) {
         struct FN(bytes) b = FN(load)(i + 1 < count ? at.block : last);
@@ -118,10 +123,10 @@ INLINE TARGET unsigned FN(pass)(weir_str text, struct masks_block *blocks, bool 
         c.open &= ~c.in_text, c.close &= ~c.in_text, c.comma &= ~c.in_text;
         if (blocks)
             depth = store(&blocks[i], &c, depth);
-        if (is_checked && FN(check)(b, &k, &c, &g, at))
+        if (is_checked && FN(check)(b, &k, &c, &g, kinds, at))
             return MASKS_BAD;
     }
-    if (is_checked && (in_text || !is_finished(&g) || (slashes && !escapes_are_good(text))))
+    if (is_checked && (in_text || g.level || !g.value || (slashes && !escapes_are_good(text))))
         return MASKS_BAD;
     return slashes ? MASKS_SLASH : 0;
 }
