@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "match/match.h"
+#include "unit/match_naive.h"
 #include "json/json.h"
 
 struct one {
@@ -159,6 +160,27 @@ START_TEST(plain_agrees)
 }
 END_TEST
 
+START_TEST(naive_agrees)
+{
+    struct cases c;
+    read_all(&c);
+    for (size_t i = 0; i < c.count; i++) {
+        const struct one *o = &c.list[i];
+        struct naive_answer n;
+        if (is_refused(o) && memmem(o->want.ptr, o->want.len, "too complex", 11))
+            continue; /* it knows no limits */
+        naive_match(o->pattern, o->event, &n);
+        ck_assert_msg(n.is_pattern == !is_refused(o), "%s: %s", o->pattern.ptr, n.reason);
+        if (n.is_pattern)
+            ck_assert_msg(weir_same(o->want, n.is_match ? "match" : "no match"), "%s\n%s",
+                          o->pattern.ptr, o->event.ptr);
+        else if (n.is_json)
+            ck_assert_msg(is_wanted(o, true, n.reason), "%s: %s", o->pattern.ptr, n.reason);
+    }
+    free_all(&c);
+}
+END_TEST
+
 START_TEST(all_in_one_set)
 {
     struct cases c;
@@ -195,6 +217,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, each_alone);
     tcase_add_test(t, plain_agrees);
+    tcase_add_test(t, naive_agrees);
     tcase_add_test(t, all_in_one_set);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

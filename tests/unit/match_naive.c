@@ -338,6 +338,70 @@ START_TEST(complexity_is_what_it_says)
 }
 END_TEST
 
+/* ---- each letter in each of its cases ------------------------------------------------------------ */
+
+enum { LETTERS_MAX = 8000 };
+
+static bool has_case(long code)
+{
+    char own[8], lower[8], upper[8];
+    weir_str self = {own, naive_put(own, code)};
+    return !naive_same(naive_case(code, false, lower), self) ||
+           !naive_same(naive_case(code, true, upper), self);
+}
+
+/* The letter itself and its two cases, as texts of an event: this pattern says what it should, and no
+ * other one says more. */
+static void check_forms(struct match_ctx *c, const weir_str *letters, size_t number)
+{
+    size_t n;
+    char lower[8], upper[8];
+    long code = naive_get(letters[number].ptr, letters[number].ptr + letters[number].len, &n);
+    weir_str forms[3] = {letters[number], naive_case(code, false, lower),
+                         naive_case(code, true, upper)};
+    for (size_t i = 0; i < 3; i++) {
+        char event[64];
+        const uint32_t *hits;
+        bool is_hit = false;
+        (void)snprintf(event, sizeof event, "{\"a\":\"%.*s\"}", (int)forms[i].len, forms[i].ptr);
+        size_t found = match_json(c, weir_text(event), 0, &hits);
+        for (size_t k = 0; k < found; k++) {
+            is_hit |= hits[k] == number;
+            ck_assert_msg(naive_folds(letters[hits[k]], forms[i], NAIVE_WHOLE), "%.*s: %s",
+                          (int)letters[hits[k]].len, letters[hits[k]].ptr, event);
+        }
+        ck_assert_msg(is_hit == naive_folds(letters[number], forms[i], NAIVE_WHOLE), "%lx: %s",
+                      (unsigned long)code, event);
+    }
+}
+
+START_TEST(folds_each_letter)
+{
+    static weir_str letters[LETTERS_MAX];
+    static char texts[LETTERS_MAX][4];
+    struct match_set *set = match_set_new(NULL);
+    size_t count = 0;
+    for (long code = 0x23; code < 0x110000; code++) {
+        if (code == '\\' || (code >= 0xd800 && code < 0xe000) ||
+            (code % 997 && (code > 0x1ffff || !has_case(code))))
+            continue;
+        ck_assert_uint_lt(count, LETTERS_MAX);
+        letters[count] = (weir_str){texts[count], naive_put(texts[count], code)};
+        char pattern[64];
+        (void)snprintf(pattern, sizeof pattern, "{\"a\":[{\"equals-ignore-case\":\"%.*s\"}]}",
+                       (int)letters[count].len, letters[count].ptr);
+        ck_assert_int_eq(match_add(set, weir_text(pattern), NULL), WEIR_OK);
+        count++;
+    }
+    match_seal(set);
+    struct match_ctx *c = match_ctx_new(set);
+    for (size_t i = 0; i < count; i++)
+        check_forms(c, letters, i);
+    match_ctx_free(c);
+    match_set_free(set);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("match_naive");
@@ -345,6 +409,7 @@ int main(void)
     tcase_set_timeout(t, 0);
     tcase_add_test(t, agrees_with_naive);
     tcase_add_test(t, complexity_is_what_it_says);
+    tcase_add_test(t, folds_each_letter);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
