@@ -221,10 +221,9 @@ const struct cli_command command_trace = {
     .summary = "Tell where an event went: each stage, verdict and time",
     .details =
         "Verdicts: accepted, passed (on to the next stages), filtered, delivered, retry,\n"
-        "dead-lettered, dropped. Below a bus, and where a `where` filtered, each rule: match, "
-        "or the\n"
-        "first field that failed, with what was expected and found (`trace.explain`). Works "
-        "while the pipeline runs and after it.\n\n"
+        "dead-lettered, dropped. Below a bus, and where a `where` filtered, each rule: match,\n"
+        "or the first field that failed, with what was expected and found (`trace.explain`).\n"
+        "Works while the pipeline runs and after it.\n\n"
         "example:\n"
         "  weir trace 01a20572-54ab-7197-8d2b-723362056c58 -c config/pipeline.yaml",
     .options = options,

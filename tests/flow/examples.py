@@ -115,10 +115,10 @@ class Examples(Case):
         self.assertEqual(text_of(folder, "data/output.ndjson"), text_of(folder, "expected.ndjson"))
 
     def test_nothing_is_left_over(self):
-        """Each example has a README and a test here."""
+        """Each example has a README, and a test here; that of schedule is in schedule.py."""
         listed = sorted(os.listdir(os.path.join(ROOT, "examples")))
-        self.assertEqual(listed, ["custom-plugin", "functions", "orders"])
-        for folder in ("custom-plugin", "orders", "functions/c", "functions/node", "functions/python"):
+        self.assertEqual(listed, ["custom-plugin", "functions", "orders", "schedule"])
+        for folder in ("custom-plugin", "orders", "schedule", "functions/c", "functions/node", "functions/python"):
             self.assertIn("weir", text_of(ROOT, "examples", folder, "README.md"))
 
 
