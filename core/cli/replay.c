@@ -273,7 +273,8 @@ static void print_sums(const struct sums *s, bool is_json)
                      s->bytes);
         for (size_t i = 0; i < s->count; i++)
             (void)printf("%10" PRIu64 "  %s\n", s->rules[i].events, s->rules[i].rule);
-        (void)printf("%10" PRIu64 "  no rule\n", s->unmatched);
+        if (s->count) /* else they are not known: the file is not */
+            (void)printf("%10" PRIu64 "  no rule\n", s->unmatched);
         return;
     }
     buf_print(&line, "{\"events\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"rules\":{", s->events,

@@ -6,6 +6,7 @@
 #include "pipeline/replay_priv.h"
 #include "json/json.h"
 
+/* And a record, and 1 KiB, for each rule: they are compiled anew for each page. */
 enum { PAGE_RECORDS = 500, PAGE_BYTES = 1 << 20 };
 
 struct counted { /* a rule */
@@ -122,7 +123,8 @@ static void look_at_page(struct dry *d, struct archive *a, uint64_t from)
     while (reader_next(reader, &record, &sequence) == WEIR_OK && sequence < range.end) {
         int64_t came_ns;
         weir_status s;
-        if (d->looked == PAGE_RECORDS || read > PAGE_BYTES) {
+        if (d->looked == PAGE_RECORDS + d->rule_count ||
+            read > PAGE_BYTES + (d->rule_count << 10)) {
             d->next = sequence;
             break;
         }

@@ -172,6 +172,8 @@ class Replay(Case):
             if r.process.poll() is None:
                 self.assertEqual(r.ledger()["replayed"], 0)
                 r.stop()
+        alone = weir("replay", "--from", "1h", "--dry-run", "-d", self.path("data"))  # without the file
+        self.assertRegex(alone.stdout, r"^dry run: 8 events \(\d+ bytes\) would be sent\n$")
 
     def test_dry_run_pages(self):
         r = self.begin(SENT, url=self.stub().url)
