@@ -334,11 +334,24 @@ static void arrive(const struct item *items, size_t n, const struct journal_unit
     }
 }
 
+/* What is on its way counts in a buffer that is to hold so much and no more. */
+static void tell_coming(const struct commit *c, int sign)
+{
+    for (size_t i = 0; i < c->count;) {
+        const struct item *item = &c->items[i];
+        size_t n = item->ev && item->inlet_count ? count_alike(c, i) : 0;
+        for (size_t k = 0; n && k < item->inlet_count; k++)
+            inlet_coming(item->inlets[k], sign * (int64_t)n);
+        i += n ? n : 1;
+    }
+}
+
 /* On the journal's driver, in the order of the log: so each inlet gets its events in order. */
 static void commit_done(void *user, weir_status status, const struct journal_unit *u)
 {
     struct commit *c = user;
     c->status = status;
+    tell_coming(c, -1);
     for (size_t i = 0; i < c->count && status == WEIR_OK;) {
         struct item *item = &c->items[i];
         size_t n = item->ev && item->inlet_count ? count_alike(c, i) : 0;
@@ -390,6 +403,7 @@ void commit_submit(struct worker *w)
         count_into(w, c->unit, c->tied);
         if (c->has_claims)
             note_claims(c);
+        tell_coming(c, 1);
         journal_submit(c->unit, JOURNAL_SYNCED, commit_done, c);
     }
     if (!w->acks && has_counts(w))

@@ -22,6 +22,8 @@ struct worker *inlet_worker(const struct inlet *in);
 bool inlet_is_durable(const struct inlet *in);
 void inlet_start(struct inlet *in); /* its worker's thread: begin to deliver */
 
+/* Any thread: so many events more (or fewer) are on their way into its stream. */
+void inlet_coming(struct inlet *in, int64_t n);
 void inlet_wake(struct inlet *in); /* any thread: something arrived */
 /* A batch for a sink without a durable buffer: one branch of each slot comes along. Any worker. */
 void inlet_push(struct inlet *in, struct worker *w, struct batch *take);

@@ -52,7 +52,7 @@ bool inlet_has_ring_room(const struct inlet *in, size_t n)
  * came in this run. */
 static uint64_t disk_limit(const struct inlet *in)
 {
-    uint64_t limit = in->buffer->max_events ? (uint64_t)in->buffer->max_events : UINT64_MAX;
+    uint64_t limit = in->buffer->max_events ? (uint64_t)in->buffer->max_events : INT64_MAX;
     uint64_t came = atomic_load_explicit(&in->came_count, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&in->came_bytes, memory_order_relaxed);
     uint64_t by_bytes =
@@ -62,7 +62,13 @@ static uint64_t disk_limit(const struct inlet *in)
 
 static bool is_disk_full(const struct inlet *in)
 {
-    return stream_live(in->stream) >= disk_limit(in);
+    int64_t coming = atomic_load_explicit(&in->coming, memory_order_relaxed);
+    return (int64_t)stream_live(in->stream) + coming >= (int64_t)disk_limit(in);
+}
+
+void inlet_coming(struct inlet *in, int64_t n)
+{
+    atomic_fetch_add_explicit(&in->coming, n, memory_order_relaxed);
 }
 
 void inlet_ring_account(struct inlet *in, const struct entry *e, int sign)

@@ -121,6 +121,7 @@ struct inlet {
     _Atomic uint64_t in_memory; /* entries without a record, and ring entries */
     _Atomic uint64_t ring_count, ring_bytes;
     _Atomic uint64_t came_count, came_bytes; /* into the stream, in this run */
+    _Atomic int64_t coming;                  /* into it, with units under way */
     _Atomic uint64_t retry_waiting, flying;
     _Atomic uint64_t taken; /* transform: live records whose events are on their way again */
 };
