@@ -85,6 +85,10 @@ class Server:
         out["cpu_us"] = (cpu_seconds(self.process.pid) - before) / out["requests"] * 1e6
         return out
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait(60)
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
@@ -334,6 +338,86 @@ def reload_on(process, path, over):
         process.send_signal(signal.SIGHUP)
 
 
+ISOLATED = """
+data_dir: data
+admin: { listen: "off" }
+workers: 1
+trace: { enabled: false }
+sources:
+%(sources)s
+sinks:
+  one: { plugin: file, inputs: [%(inputs)s], path: one, buffer: { type: durable } }
+  two: { plugin: file, inputs: [%(inputs)s], path: two, buffer: { type: durable } }
+"""
+DEAD = """
+  dead: { plugin: http, inputs: [%s], url: "http://127.0.0.1:%d", buffer: { type: durable } }
+"""
+POSTED = '  api: { plugin: http, listen: "127.0.0.1:0", routes: { POST /users: { type: UserCreated } } }'
+GENERATORS, GENERATED = 8, 250_000
+
+
+def isolation():
+    print("\n(g) two sinks beside a third that is dead, all with buffers on disk, as fast as it goes")
+    import socket
+    for kind, pace in (("HTTP, 64 connections", posted), ("generators", generated)):
+        paces = {False: [], True: []}
+        with socket.socket() as s:  # bound and not listening: refuses
+            s.bind(("127.0.0.1", 0))
+            for turn in range(2 * ROUNDS):
+                is_dead = bool((turn + turn // 2) % 2)
+                with tempfile.TemporaryDirectory() as folder:
+                    paces[is_dead].append(pace(folder, s.getsockname()[1] if is_dead else None))
+        alone, beside = statistics.median(paces[False]), statistics.median(paces[True])
+        row(f"{kind}: without it", f"{alone:,.0f} events/s")
+        row(f"{kind}: beside it", f"{beside:,.0f} events/s", f"{beside / alone:.0%} of it (>= 90%)",
+            beside / alone >= 0.9)
+
+
+def isolated(folder, sources, names, dead_port):
+    text = ISOLATED % {"sources": sources, "inputs": ", ".join(names)}
+    return pipeline(folder, text + (DEAD % (", ".join(names), dead_port) if dead_port else ""))
+
+
+def posted(folder, dead_port):
+    server = Server([WEIR, "run", isolated(folder, POSTED, ["api"], dead_port)], LISTENING, folder)
+    out = server.load(64, folder)
+    until = time.monotonic() + 5
+    while min(count_lines(os.path.join(folder, n)) for n in ("one", "two")) < out["requests"]:
+        if time.monotonic() > until:
+            sys.exit("bench: what was accepted did not arrive at once")
+        time.sleep(0.01)
+    server.kill()
+    return out["requests_per_s"]
+
+
+def generated(folder, dead_port):
+    """From the first tenth until both have all. All lines are alike."""
+    names = [f"g{n}" for n in range(GENERATORS)]
+    sources = "\n".join(f"  {n}: {{ plugin: generator, count: {GENERATED} }}" for n in names)
+    total, begun, done = GENERATORS * GENERATED, None, 0
+    with subprocess.Popen([WEIR, "run", "-q", isolated(folder, sources, names, dead_port)],
+                          stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 120
+        while done < total:
+            if time.monotonic() > until:
+                sys.exit("bench: the generators' events did not arrive")
+            time.sleep(0.005)
+            done = min(count_lines(os.path.join(folder, n)) for n in ("one", "two"))
+            if begun is None and done > total / 10:
+                begun = time.monotonic(), done
+        took = time.monotonic() - begun[0]
+        process.kill()
+    return (total - begun[1]) / took
+
+
+def count_lines(path):
+    try:
+        with open(path, "rb") as f:
+            return os.fstat(f.fileno()).st_size // max(len(f.readline()), 1)
+    except FileNotFoundError:
+        return 0
+
+
 def free_port():
     import socket
     with socket.socket() as s:
@@ -360,7 +444,7 @@ def main():
     if len(CPUS) < 2:
         print("one processor only: the load generator takes from the server")
     parts = {"ingest": ingest, "throughput": throughput, "journal": journal, "matching": matching,
-             "start": start_up, "reload": reloads}
+             "start": start_up, "reload": reloads, "isolation": isolation}
     for name in sys.argv[1:] or parts:
         parts[name]()
     print(f"\n{'all targets met' if not missed else 'missed: ' + '; '.join(missed)}")

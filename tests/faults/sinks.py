@@ -40,7 +40,7 @@ THIRD = {"none": "",
                  "buffer: {{ type: durable }} }}\n"}
 GENERATORS = [f"g{n}" for n in range(8)]
 RATE = 6250  # of each generator
-COUNT = 60000  # of each
+COUNT = {0: 250000, RATE: 60000}  # of each, by its rate
 
 
 class Bad(Stub):
@@ -178,10 +178,11 @@ class Sinks(Case):
         with socket.socket() as s:  # bound and not listening: refuses
             s.bind(("127.0.0.1", 0))
             text = (FAST + THIRD[third]).format(
-                sources=", ".join(f"{g}: {{ plugin: generator, count: {COUNT}, rate: {rate} }}" for g in GENERATORS),
+                sources=", ".join(f"{g}: {{ plugin: generator, count: {COUNT[rate]}, rate: {rate} }}"
+                                  for g in GENERATORS),
                 names=", ".join(GENERATORS), folder=folder, port=s.getsockname()[1])
             r = self.start(self.write(f"{name}.yaml", f"data_dir: {folder}/data\n" + text))
-            total = COUNT * len(GENERATORS)
+            total = COUNT[rate] * len(GENERATORS)
 
             def least():
                 return min(self.lines(f"{folder}/{n}") for n in ("one", "two"))
@@ -196,9 +197,10 @@ class Sinks(Case):
 
     @staticmethod
     def lines(path):
+        """All are alike. To count them would cost the runner a processor."""
         try:
             with open(path, "rb") as f:
-                return sum(part.count(b"\n") for part in iter(lambda: f.read(1 << 20), b""))
+                return os.fstat(f.fileno()).st_size // max(len(f.readline()), 1)
         except FileNotFoundError:
             return 0
 
