@@ -52,48 +52,6 @@ static struct queue *open_stream(struct journal *j, const char *name, struct err
     return s ? stream_state(s) : NULL;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a && *a ? b && strcmp(a, b) == 0 : !b || !*b;
-}
-
-/* What is not set (zero) leaves what another that opened the queue has chosen. */
-static struct queue_settings merge(const struct queue_settings *open,
-                                   const struct queue_settings *s)
-{
-    struct queue_settings m = *s;
-    m.visibility_ns = m.visibility_ns ? m.visibility_ns : open->visibility_ns;
-    m.retention_ns = m.retention_ns ? m.retention_ns : open->retention_ns;
-    m.delay_ns = m.delay_ns ? m.delay_ns : open->delay_ns;
-    m.receives_max = m.receives_max ? m.receives_max : open->receives_max;
-    m.dead_letters = same_text(m.dead_letters, NULL) ? open->dead_letters : m.dead_letters;
-    return m;
-}
-
-static const char *conflict(const struct queue_settings *open, const struct queue_settings *m)
-{
-    if (open->visibility_ns != QUEUE_VISIBILITY_NS && open->visibility_ns != m->visibility_ns)
-        return "visibility";
-    if (open->retention_ns != QUEUE_RETENTION_NS && open->retention_ns != m->retention_ns)
-        return "retention";
-    if (open->delay_ns && open->delay_ns != m->delay_ns)
-        return "delay";
-    if (open->receives_max && open->receives_max != m->receives_max)
-        return "receives_max";
-    return same_text(open->dead_letters, NULL) || same_text(open->dead_letters, m->dead_letters)
-               ? NULL
-               : "dead-letter queue";
-}
-
-static bool is_same(const struct queue_settings *a, const struct queue_settings *b)
-{
-    int64_t visibility_ns = b->visibility_ns ? b->visibility_ns : QUEUE_VISIBILITY_NS;
-    int64_t retention_ns = b->retention_ns ? b->retention_ns : QUEUE_RETENTION_NS;
-    return a->visibility_ns == visibility_ns && a->retention_ns == retention_ns &&
-           a->delay_ns == b->delay_ns && a->receives_max == b->receives_max &&
-           same_text(a->dead_letters, b->dead_letters);
-}
-
 /* With the lock held. */
 static int check_kind(const struct queue *q, bool is_fifo, struct error *e)
 {
@@ -101,6 +59,22 @@ static int check_kind(const struct queue *q, bool is_fifo, struct error *e)
         return 0;
     return error_set(e, EXIT_CONFIG, "queue %s: it is a %s queue and stays one; take another name",
                      q->name, q->is_fifo ? "FIFO" : "standard");
+}
+
+/* What was set from outside counts as said where it is not what it would be anyway. With the lock held. */
+static void note_said(struct queue *q, const struct queue_settings *s, bool is_opening)
+{
+    struct queue_settings said = is_opening ? *s : q->settings;
+    if (!is_opening && said.visibility_ns == QUEUE_VISIBILITY_NS)
+        said.visibility_ns = 0;
+    if (!is_opening && said.retention_ns == QUEUE_RETENTION_NS)
+        said.retention_ns = 0;
+    if (said.dead_letters)
+        said.dead_letters = q->settings.dead_letters; /* the same text, and the queue's own */
+    if (is_opening && q->is_open_here)
+        queue_settings_join(&said, &q->said);
+    q->said = said;
+    q->is_open_here |= is_opening;
 }
 
 /* Takes the settings over where they are new, and writes them down. */
@@ -111,19 +85,21 @@ static int apply(struct queue *q, const struct queue_settings *s, bool is_openin
     queue_state_recovered(q);
     int rc = check_kind(q, s->is_fifo, e);
     bool is_shared = is_opening && q->is_open_here;
-    struct queue_settings wanted = is_shared ? merge(&q->settings, s) : *s;
-    const char *what = is_shared ? conflict(&q->settings, &wanted) : NULL;
+    struct queue_settings wanted = *s;
+    const char *what = is_shared ? queue_settings_differ(&q->said, s) : NULL;
+    if (is_shared)
+        queue_settings_join(&wanted, &q->settings);
     if (!rc && what)
         rc = error_set(e, EXIT_CONFIG,
                        "queue %s: it is open with another %s; give it the same settings everywhere",
                        q->name, what);
-    if (!rc && (!q->is_set || !is_same(&q->settings, &wanted))) {
+    if (!rc && (!q->is_set || !queue_settings_are_same(&q->settings, &wanted))) {
         queue_state_adopt(q, &wanted);
         q->is_set = true;
         queue_state_note_settings(q, &note);
     }
-    if (!rc && is_opening)
-        q->is_open_here = true;
+    if (!rc)
+        note_said(q, s, is_opening);
     (void)pthread_mutex_unlock(&q->lock);
     if (note.len)
         queue_state_send_note(q, buf_str(&note), JOURNAL_SYNCED);
@@ -134,7 +110,7 @@ static int apply(struct queue *q, const struct queue_settings *s, bool is_openin
 /* Also of a queue that is not open yet: whoever opens it may still choose its settings. */
 static int make_dead_letters(const struct queue *q, const struct queue_settings *s, struct error *e)
 {
-    if (same_text(s->dead_letters, NULL))
+    if (!s->dead_letters || !*s->dead_letters)
         return 0;
     if (strcmp(s->dead_letters, q->name) == 0)
         return error_set(e, EXIT_CONFIG, "queue %s: it is its own dead-letter queue; name another",

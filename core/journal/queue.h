@@ -28,6 +28,9 @@ struct queue_settings { /* zero is AWS's default */
  * else the new ones hold. */
 struct queue *queue_open(struct journal *j, const char *name, const struct queue_settings *s,
                          struct error *e);
+/* What two say differently, by its name; NULL: nothing. What one of them leaves out is no difference. */
+const char *queue_settings_differ(const struct queue_settings *a, const struct queue_settings *b);
+void queue_settings_join(struct queue_settings *into, const struct queue_settings *more);
 /* Changes all but is_fifo (which is an error), for as long as nobody changes them again. */
 int queue_settings_set(struct queue *q, const struct queue_settings *s, struct error *e);
 struct queue *queue_find(struct journal *j, const char *name);

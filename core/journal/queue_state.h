@@ -186,7 +186,8 @@ struct queue {
 
     pthread_mutex_t lock;
     bool is_set, is_open_here, is_recovered;
-    struct queue_settings settings;
+    struct queue_settings settings; /* in force; zeros are filled in */
+    struct queue_settings said;     /* by those that opened it in this process */
     struct arena strings; /* of the settings, also of earlier ones: somebody may hold them */
     uint64_t cursor;      /* from here on only exceptions are known */
     struct queue_table table;
@@ -202,6 +203,9 @@ struct queue {
     struct queue_listener *listeners;
     size_t listener_count, listener_cap;
 };
+
+/* queue_settings.c: in force, and wanted, where zero is the default. */
+bool queue_settings_are_same(const struct queue_settings *a, const struct queue_settings *b);
 
 static inline int64_t queue_now(const struct queue *q)
 {

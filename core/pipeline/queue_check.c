@@ -12,39 +12,6 @@ struct declared { /* by the stages that were checked so far; texts are the docum
     bool is_read, is_written, is_dead_letters;
 };
 
-static bool is_other(const char *a, const char *b)
-{
-    return a && b && strcmp(a, b) != 0;
-}
-
-/* What two stages say differently; what one of them leaves out is no difference. */
-static const char *differ(const struct queue_settings *a, const struct queue_settings *b)
-{
-    if (a->visibility_ns && b->visibility_ns && a->visibility_ns != b->visibility_ns)
-        return "visibility";
-    if (a->retention_ns && b->retention_ns && a->retention_ns != b->retention_ns)
-        return "retention";
-    if (a->delay_ns && b->delay_ns && a->delay_ns != b->delay_ns)
-        return "delay";
-    if (a->receives_max && b->receives_max && a->receives_max != b->receives_max)
-        return "receives_max";
-    return is_other(a->dead_letters, b->dead_letters) ? "dead-letter queue" : NULL;
-}
-
-static void join(struct queue_settings *into, const struct queue_settings *more)
-{
-    if (!into->visibility_ns)
-        into->visibility_ns = more->visibility_ns;
-    if (!into->retention_ns)
-        into->retention_ns = more->retention_ns;
-    if (!into->delay_ns)
-        into->delay_ns = more->delay_ns;
-    if (!into->receives_max)
-        into->receives_max = more->receives_max;
-    if (!into->dead_letters)
-        into->dead_letters = more->dead_letters;
-}
-
 static struct declared *find(struct service_tables *t, const char *name)
 {
     struct declared **at = &t->queues_declared;
@@ -61,7 +28,7 @@ weir_status queue_declare(struct service_tables *t, struct lane *l, const char *
     struct declared *d = find(t, name);
     const struct stage *s = l->stage;
     const struct node *node = service_node(s, name);
-    const char *what = d->name ? differ(&d->settings, settings) : NULL;
+    const char *what = d->name ? queue_settings_differ(&d->settings, settings) : NULL;
     if (what) {
         diag_add(s->document, DIAG_ERROR, node, "give it the same settings everywhere",
                  "the queue %s has another %s at %s, line %u", name, what, d->stage, d->node->line);
@@ -72,7 +39,7 @@ weir_status queue_declare(struct service_tables *t, struct lane *l, const char *
         d->stage = s->name;
         d->node = node;
     }
-    join(&d->settings, settings);
+    queue_settings_join(&d->settings, settings);
     d->is_read |= s->role == ROLE_SOURCE;
     d->is_written |= s->role != ROLE_SOURCE;
     for (struct declared *o = t->queues_declared; o; o = o->next)

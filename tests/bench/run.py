@@ -363,7 +363,7 @@ def isolation():
         paces = {False: [], True: []}
         with socket.socket() as s:  # bound and not listening: refuses
             s.bind(("127.0.0.1", 0))
-            for turn in range(2 * ROUNDS):
+            for turn in range(4 * ROUNDS - 2):
                 is_dead = bool((turn + turn // 2) % 2)
                 with tempfile.TemporaryDirectory() as folder:
                     paces[is_dead].append(pace(folder, s.getsockname()[1] if is_dead else None))

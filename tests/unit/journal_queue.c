@@ -540,6 +540,23 @@ START_TEST(settings_are_kept_and_compared)
 }
 END_TEST
 
+/* The default, when somebody has said it, is as good as any other value. */
+START_TEST(a_default_that_is_said_is_no_default)
+{
+    struct queue_settings said = {.visibility_ns = 30 * SECOND}, other = {.visibility_ns = SECOND};
+    struct queue *q = queue("q", said);
+    ck_assert_ptr_null(queue_open(journal, "q", &other, &error));
+    ck_assert_ptr_nonnull(strstr(error.text, "visibility"));
+    ck_assert_ptr_eq(queue_open(journal, "q", &(struct queue_settings){0}, &error), q);
+    (void)queue("r", (struct queue_settings){0});
+    ck_assert_ptr_nonnull(queue_open(journal, "r", &other, &error));
+    ck_assert_ptr_null(queue_open(journal, "r", &said, &error));
+    ck_assert_int_eq(queue_settings_set(q, &other, &error), 0);
+    ck_assert_ptr_null(queue_open(journal, "q", &said, &error));
+    ck_assert_ptr_eq(queue_open(journal, "q", &other, &error), q);
+}
+END_TEST
+
 static void add_peek(void *user, const struct queue_message *m, const char *state)
 {
     buf_print(user, "%.*s:%u:%s ", (int)m->body.len, m->body.ptr, m->receives, state);
@@ -740,6 +757,7 @@ int main(void)
     tcase_add_test(t, groups_after_a_crash);
     tcase_add_test(t, duplicates);
     tcase_add_test(t, settings_are_kept_and_compared);
+    tcase_add_test(t, a_default_that_is_said_is_no_default);
     tcase_add_test(t, peek);
     tcase_add_test(t, listeners);
     tcase_add_test(t, a_unit_that_fails_gives_the_message_back);
