@@ -279,14 +279,14 @@ bool group_erase_abandoned(struct journal *j)
     return result == 0 && !j->has_ghost;
 }
 
-void group_give_up(struct journal *j, int result)
+void group_give_up(struct journal *j, int error)
 {
     j->failed_ns = clock_mono(j->clock);
     if (j->health.is_failed)
         return;
     char text[128];
     log_write(WEIR_ERROR, NULL, "journal %s: failed: %s: nothing is accepted until it works again",
-              j->path, error_sys_text(-result, text, sizeof text));
+              j->path, error_sys_text(-error, text, sizeof text));
     journal_lock(j);
     j->health.is_failed = true;
     journal_unlock(j);

@@ -61,15 +61,16 @@ class Bad(Stub):
 
     def _serve(self, peer):
         """A peer that is reset closes with SO_LINGER 0."""
-        with peer, peer.makefile("rwb") as f:
-            self.peers[f] = peer
-            try:
-                while self._one(f):
-                    pass
-            except (OSError, ValueError):
-                pass
-            finally:
-                self.peers.pop(f, None)
+        try:
+            with peer, peer.makefile("rwb") as f:
+                self.peers[f] = peer
+                try:
+                    while self._one(f):
+                        pass
+                finally:
+                    self.peers.pop(f, None)
+        except (OSError, ValueError):
+            pass
 
     def _one(self, f):
         if self.is_good:
