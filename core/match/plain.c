@@ -128,8 +128,9 @@ static void add_object(struct walk *w, weir_str object, uint32_t frame)
         weir_str quoted = {each.key.ptr - 1, each.key.len + 2};
         weir_str name = json_unquote(quoted, &w->event->arena);
         enter(w, name);
+        struct member found = {name, each.value, count, false};
         if (is_wanted(w->event, &w->path))
-            MEM_PUSH(members, count, cap) = (struct member){name, each.value, count, false};
+            MEM_PUSH(members, count, cap) = found;
         w->path.len = here;
     }
     mark_last(members, count);

@@ -172,9 +172,9 @@ static void scan(struct found *f, weir_str bytes)
             return; /* a torn end */
         if (memcmp(&h.id, f->id, sizeof h.id) == 0) {
             char *texts = arena_copy(&f->texts, bytes.ptr + sizeof h, h.length - sizeof h);
-            MEM_PUSH(f->hops, f->count, f->cap) =
-                (struct trace_hop){(enum trace_kind)h.kind,     h.time_ns,   h.id, {texts, h.stage},
-                                   {texts + h.stage, h.detail}, f->count - 1};
+            struct trace_hop hop = {(enum trace_kind)h.kind,     h.time_ns, h.id, {texts, h.stage},
+                                    {texts + h.stage, h.detail}, f->count};
+            MEM_PUSH(f->hops, f->count, f->cap) = hop;
         }
         bytes = (weir_str){bytes.ptr + h.length, bytes.len - h.length};
     }
