@@ -414,7 +414,10 @@ bool scan_value(struct match_ctx *c, weir_str text, uint32_t node, bool is_check
         c->blocks_cap = count + count / 2;
         c->blocks = mem_grow(c->blocks, c->blocks_cap * sizeof *c->blocks);
     }
-    unsigned found = is_checked ? masks_check(text, c->blocks) : masks_read(text, c->blocks);
+    bool is_one_pass = is_checked && masks_are_fast();
+    if (is_checked && !is_one_pass && json_check(text, NULL, NULL) != WEIR_OK)
+        return false;
+    unsigned found = is_one_pass ? masks_check(text, c->blocks) : masks_read(text, c->blocks);
     if (found & MASKS_BAD)
         return false;
     struct walk w = {.ctx = c,

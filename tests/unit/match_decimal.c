@@ -17,10 +17,10 @@ static unsigned random_below(unsigned n)
 /* The exact size, so that the sanitizer sees a byte read behind the end. */
 static bool read_exactly(struct decimal *d, const char *text)
 {
-    size_t len = strlen(text);
-    char *copy = malloc(len);
-    memcpy(copy, text, len);
-    bool is_good = decimal_read(d, (weir_str){copy, len});
+    weir_str from = weir_text(text);
+    char *copy = malloc(from.len);
+    memcpy(copy, from.ptr, from.len);
+    bool is_good = decimal_read(d, (weir_str){copy, from.len});
     free(copy);
     return is_good;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "match/match.h"
+#include "json/masks.h"
 
 static uint64_t state = 88172645463325252u;
 
@@ -286,8 +287,11 @@ START_TEST(agrees_with_plain)
 {
     const char *rounds = getenv("WEIR_FUZZ_ROUNDS"); /* NOLINT(concurrency-mt-unsafe): one thread */
     unsigned long n = rounds ? strtoul(rounds, NULL, 10) : 150;
-    for (unsigned long i = 0; i < n; i++)
+    for (unsigned long i = 0; i < n; i++) {
+        (void)masks_use((int)(i % MASKS_VARIANTS));
         round_of_one_set();
+    }
+    ck_assert(masks_use(-1));
 }
 END_TEST
 
