@@ -362,7 +362,7 @@ static void explain_init(struct explain *x, const struct match_set *s, uint32_t 
     *x = (struct explain){.set = s, .json = json};
     arena_init(&x->arena);
     struct buf text = {0};
-    store_get(&s->texts, s->rules[n], &text);
+    store_get(&s->texts, s->rules[set_rule(s, n)], &text);
     /* It was parsed when it was added. */
     (void)pattern_parse(&x->pattern, buf_str(&text), &x->arena, NULL);
     plain_init(&x->event, json, &x->pattern, steps);
@@ -405,7 +405,7 @@ void match_explain(const struct match_set *s, uint32_t n, const weir_event *ev, 
     struct match_env env = {s->account, s->region};
     struct buf json = {0};
     weir_str body = {ev->body->ptr, ev->body->len};
-    if (n >= s->rules_count) {
+    if (n >= match_count(s)) {
         buf_print(out, "there is no pattern %u\n", n);
         return;
     }

@@ -209,34 +209,65 @@ static uint32_t leaf_of(const struct set_ranges *r, const struct decimal_key *ke
     return r->leaves + 2 * at + is_point;
 }
 
+/* The number in hand: whether it is one that binary64 can tell from others is found out when it matters. */
+struct told {
+    const struct decimal *number;
+    bool is_checked;
+};
+
+/* False: only its text counts. */
+static bool take_number(struct match_ctx *c, struct told *told, uint32_t ref)
+{
+    if (ref == SET_NONE)
+        return true;
+    if (!told->is_checked && !decimal_is_binary64(told->number))
+        return false;
+    told->is_checked = true;
+    take(c, ref, WEIR_JSON_NUMBER, (weir_str){"", 0});
+    return true;
+}
+
+static int compare(const struct set_point *a, const struct decimal_key *b)
+{
+    for (int i = 0; i < 2; i++)
+        if (a->w[i] != b->w[i])
+            return a->w[i] < b->w[i] ? -1 : 1;
+    return 0;
+}
+
+static bool is_in(const struct set_range *r, const struct decimal_key *key)
+{
+    int low = compare(&r->low, key), high = compare(&r->high, key);
+    return low + r->is_low_open <= 0 && high - r->is_high_open >= 0;
+}
+
+static void take_ranges(struct match_ctx *c, struct told *told, const struct set_ranges *r)
+{
+    const struct decimal_key *key = &told->number->key;
+    for (uint32_t at = r->count ? leaf_of(r, key) : 0; at; at = r->heads[at].up)
+        if (!take_number(c, told, r->heads[at].ref))
+            return;
+    for (size_t i = 0; i < r->waiting_count; i++)
+        if (is_in(&r->waiting[i], key) && !take_number(c, told, r->waiting[i].ref))
+            return;
+}
+
 static void feed_number(struct match_ctx *c, uint32_t field, weir_str text)
 {
     const struct match_set *s = c->set;
     const struct set_field *f = &s->fields[field];
-    const struct set_ranges *r = f->parts && f->parts->ranges.count ? &f->parts->ranges : NULL;
-    const weir_str none = {"", 0};
     struct decimal number;
     if (f->has_tokens)
         probe(c, set_owner(field, SET_TOKEN), text, WEIR_JSON_NUMBER, text);
-    if ((!f->has_numbers && !r) || !decimal_read(&number, text))
+    if ((!f->has_numbers && !f->parts) || !decimal_read(&number, text))
         return;
+    struct told told = {&number, number.is_sure};
     uint32_t owner = set_owner(field, SET_NUMBER), found = SET_NONE;
     struct set_key key = set_number_key(&number.key);
     if (f->has_numbers)
-        found = look_up(s, owner, key, none, set_hash(s, owner, key));
-    bool is_checked = number.is_sure;
-    if (found != SET_NONE) {
-        is_checked = is_checked || decimal_is_binary64(&number);
-        take(c, is_checked ? found : SET_NONE, WEIR_JSON_NUMBER, none);
-    }
-    for (uint32_t at = r ? leaf_of(r, &number.key) : 0; at; at = r->heads[at].up) {
-        if (r->heads[at].ref == SET_NONE)
-            continue;
-        if (!is_checked && !decimal_is_binary64(&number))
-            return;
-        is_checked = true;
-        take(c, r->heads[at].ref, WEIR_JSON_NUMBER, none);
-    }
+        found = look_up(s, owner, key, (weir_str){"", 0}, set_hash(s, owner, key));
+    if (take_number(c, &told, found) && f->parts)
+        take_ranges(c, &told, &f->parts->ranges);
 }
 
 static void probe_nets(struct match_ctx *c, uint32_t field, weir_str text)

@@ -55,19 +55,27 @@ static struct intern_entry *intern_find(struct intern *t, uint32_t owner, weir_s
 
 /* What only lives until the set is sealed. */
 struct set_build {
-    struct intern names, conds;
-    struct arena sources; /* of conditions */
-    struct arena parsed;  /* the pattern in hand */
+    struct intern names; /* that are not in the sealed tree */
+    struct arena parsed; /* the pattern in hand */
+    struct buf read;     /* the text of a condition, read last */
+    uint32_t read_text;
     SET_LIST(uint32_t, subs);
 };
+
+static struct set_build *build_new(void)
+{
+    struct set_build *b = MEM_NEW(struct set_build);
+    arena_init(&b->parsed);
+    b->read_text = SET_NONE;
+    return b;
+}
 
 static void free_build(struct match_set *s)
 {
     if (!s->build)
         return;
     mem_free(s->build->names.entries);
-    mem_free(s->build->conds.entries);
-    arena_fini(&s->build->sources);
+    buf_fini(&s->build->read);
     arena_fini(&s->build->parsed);
     mem_free(s->build->subs);
     mem_free(s->build);
@@ -85,28 +93,32 @@ static uint32_t add_node(struct match_set *s, uint32_t parent, weir_str name)
     return (uint32_t)(s->nodes_count - 1);
 }
 
-struct match_set *match_set_new(const struct match_env *env)
+void set_init(struct match_set *s)
 {
-    struct match_set *s = MEM_NEW(struct match_set);
     arena_init(&s->arena);
-    s->build = MEM_NEW(struct set_build);
-    arena_init(&s->build->parsed);
-    arena_init(&s->build->sources);
-    s->account = mem_text(env && env->account ? env->account : "000000000000");
-    s->region = mem_text(env && env->region ? env->region : "us-east-1");
+    s->build = build_new();
     s->seed = hash_seed();
     s->always = SET_NONE;
     (void)add_node(s, 0, (weir_str){"", 0});
+}
+
+struct match_set *match_set_new(const struct match_env *env)
+{
+    struct match_set *s = MEM_NEW(struct match_set);
+    atomic_init(&s->uses, 1);
+    s->account = mem_text(env && env->account ? env->account : "000000000000");
+    s->region = mem_text(env && env->region ? env->region : "us-east-1");
+    set_init(s);
     return s;
 }
 
-void match_set_free(struct match_set *s)
+void set_fini(struct match_set *s)
 {
-    if (!s)
-        return;
     free_build(s);
     values_free(s);
     mem_free(s->rules);
+    mem_free(s->outside);
+    mem_free(s->inside);
     mem_free(s->nodes);
     mem_free(s->children);
     mem_free(s->fields);
@@ -116,20 +128,90 @@ void match_set_free(struct match_set *s)
     mem_free(s->subs);
     mem_free(s->groups);
     mem_free(s->pairs);
-    mem_free(s->account);
-    mem_free(s->region);
+    mem_free(s->slots);
     store_fini(&s->texts);
     arena_fini(&s->arena);
+    char *account = s->account, *region = s->region;
+    unsigned uses = atomic_load(&s->uses);
+    memset(s, 0, sizeof *s);
+    s->account = account, s->region = region;
+    atomic_init(&s->uses, uses);
+}
+
+#define COPY_LIST(s, name) \
+    ((s)->name = mem_copy((s)->name, (s)->name##_count * sizeof(__typeof__(*(s)->name))), \
+     (s)->name##_cap = (s)->name##_count)
+
+void set_copy(struct match_set *s, const struct match_set *from)
+{
+    char *account = s->account, *region = s->region;
+    memcpy(s, from, sizeof *s);
+    atomic_init(&s->uses, 1);
+    s->account = account, s->region = region;
+    s->outside = s->inside = NULL;
+    s->build = build_new();
+    arena_init(&s->arena);
+    COPY_LIST(s, rules);
+    COPY_LIST(s, nodes);
+    COPY_LIST(s, children); /* their names are those of `from` until these are sealed */
+    COPY_LIST(s, fields);
+    COPY_LIST(s, conds);
+    COPY_LIST(s, items);
+    COPY_LIST(s, tests);
+    COPY_LIST(s, subs);
+    COPY_LIST(s, groups);
+    for (size_t i = 0; i < s->nodes_count; i++)
+        s->nodes[i].name.ptr = arena_copy(&s->arena, s->nodes[i].name.ptr, s->nodes[i].name.len);
+    for (size_t i = 0; i < s->tests_count; i++)
+        s->tests[i] = pattern_copy(s->tests[i], 1, &s->arena);
+    s->pairs = mem_copy(from->pairs, (from->pair_mask + 1) * sizeof *from->pairs);
+    s->slots = mem_copy(from->slots, from->slot_size * sizeof *from->slots);
+    store_copy(&s->texts, &from->texts);
+    values_copy(s, from);
+}
+
+void match_set_free(struct match_set *s)
+{
+    if (!s || atomic_fetch_sub(&s->uses, 1) > 1)
+        return;
+    change_free(s->change);
+    set_fini(s);
+    mem_free(s->account);
+    mem_free(s->region);
     mem_free(s);
 }
 
 size_t match_count(const struct match_set *s)
 {
-    return s->rules_count;
+    if (s->change)
+        return change_count(s->change);
+    return s->inside ? s->inside_count : s->rules_count;
+}
+
+static uint64_t name_head(weir_str name)
+{
+    return name.len ? set_load(name.ptr, name.len < 8 ? name.len : 8) : 0;
+}
+
+static uint32_t sealed_child(const struct match_set *s, uint32_t node, weir_str name)
+{
+    const struct set_node *n = &s->nodes[node];
+    if (!s->children || !n->mask)
+        return SET_NONE;
+    uint64_t hash = set_name_hash(name_head(name), name.ptr, name.len);
+    const struct set_child *table = s->children + n->children;
+    size_t at = hash & n->mask;
+    while (table[at].node != SET_NONE &&
+           (table[at].name.len != name.len || memcmp(table[at].name.ptr, name.ptr, name.len) != 0))
+        at = (at + 1) & n->mask;
+    return table[at].node;
 }
 
 static uint32_t child_of(struct match_set *s, uint32_t node, weir_str name)
 {
+    uint32_t sealed = sealed_child(s, node, name);
+    if (sealed != SET_NONE)
+        return sealed;
     struct intern_entry *e = intern_find(&s->build->names, node, name, &s->arena);
     if (e->number == SET_NONE)
         e->number = add_node(s, node, e->text);
@@ -194,18 +276,82 @@ static uint8_t weight(const struct pattern_list *list)
     return most;
 }
 
-static uint32_t cond_of(struct match_set *s, const struct pattern_list *list)
+static uint32_t source_hash(const struct match_set *s, uint32_t field, weir_str source)
+{
+    return (uint32_t)(hash_bytes(source.ptr, source.len, s->seed ^ field) >> 32);
+}
+
+static void size_slots(struct match_set *s, size_t size)
+{
+    struct set_slot *old = s->slots;
+    size_t old_size = s->slot_size;
+    s->slots = mem_new(size * sizeof *s->slots);
+    s->slot_size = size;
+    for (size_t i = 0; i < size; i++)
+        s->slots[i].cond = SET_NONE;
+    for (size_t i = 0; i < old_size; i++) {
+        if (old[i].cond == SET_NONE)
+            continue;
+        size_t at = (size_t)((uint64_t)old[i].hash * size >> 32);
+        while (s->slots[at].cond != SET_NONE)
+            at = at + 1 == size ? 0 : at + 1;
+        s->slots[at] = old[i];
+    }
+    mem_free(old);
+}
+
+/* Alternatives are a JSON array, so no two begin with the same one. */
+static bool is_source(struct match_set *s, const struct set_cond *c, weir_str source)
+{
+    struct set_build *b = s->build;
+    if (c->text == SET_NONE)
+        return false;
+    if (b->read_text != c->text) {
+        b->read.len = 0;
+        store_get(&s->texts, c->text, &b->read);
+        b->read_text = c->text;
+    }
+    return b->read.len - c->at >= source.len &&
+           memcmp(b->read.ptr + c->at, source.ptr, source.len) == 0;
+}
+
+/* The slot of the condition, or the free one for it. */
+static struct set_slot *find_slot(struct match_set *s, uint32_t field, weir_str source)
+{
+    if (3 * (s->conds_count + 1) > 2 * s->slot_size)
+        size_slots(s, s->slot_size + s->slot_size / (s->outside ? 8 : 2) + 16);
+    uint32_t hash = source_hash(s, field, source);
+    size_t at = (size_t)((uint64_t)hash * s->slot_size >> 32);
+    for (; s->slots[at].cond != SET_NONE; at = at + 1 == s->slot_size ? 0 : at + 1) {
+        const struct set_cond *c = &s->conds[s->slots[at].cond];
+        if (s->slots[at].hash == hash && c->field == field && is_source(s, c, source))
+            break;
+    }
+    s->slots[at].hash = hash;
+    return &s->slots[at];
+}
+
+/* Of the pattern in hand, whose text is the last one. */
+static uint32_t cond_of(struct match_set *s, weir_str pattern, const struct pattern_list *list)
 {
     uint32_t field = field_of(s, list->path);
-    struct intern_entry *e = intern_find(&s->build->conds, field, list->source, &s->build->sources);
-    if (e->number == SET_NONE) {
-        e->number = (uint32_t)s->conds_count;
-        SET_PUSH(s, conds) =
-            (struct set_cond){.field = field, .to = SET_NONE, .weight = weight(list)};
-        fill_cond(s, e->number, list);
+    struct set_slot *slot = find_slot(s, field, list->source);
+    uint32_t to = slot->cond == SET_NONE ? SET_NONE : s->conds[slot->cond].to;
+    /* Values lead from a condition that was all of a rule to the rule at once: it has no place for another. */
+    bool is_taken = to != SET_NONE && to >> SET_NUMBER_BITS == SET_TO_RULE;
+    if (slot->cond == SET_NONE || is_taken) {
+        const char *at = memmem(pattern.ptr, pattern.len, list->source.ptr, list->source.len);
+        uint32_t number = (uint32_t)s->conds_count;
+        SET_PUSH(s, conds) = (struct set_cond){.field = field,
+                                               .to = SET_NONE,
+                                               .text = at ? s->rules[s->rules_count - 1] : SET_NONE,
+                                               .at = at ? (uint32_t)(at - pattern.ptr) : 0,
+                                               .weight = weight(list)};
+        slot->cond = number;
+        fill_cond(s, number, list);
     }
-    s->conds[e->number].use_count++;
-    return e->number;
+    s->conds[slot->cond].use_count++;
+    return slot->cond;
 }
 
 static bool same_first_name(weir_str a, weir_str b)
@@ -227,15 +373,15 @@ static void join_cond(struct match_set *s, uint32_t number)
     f->is_kept = f->is_kept || !c->is_positive;
 }
 
-static void add_sub(struct match_set *s, uint32_t rule, const struct pattern_sub *from)
+static void add_sub(struct match_set *s, weir_str text, const struct pattern_sub *from)
 {
     struct set_build *b = s->build;
-    SET_PUSH(b, subs) = rule;
+    SET_PUSH(b, subs) = (uint32_t)(s->rules_count - 1);
     SET_PUSH(b, subs) = SET_NONE;
     SET_PUSH(b, subs) = (uint32_t)from->count;
     size_t first = b->subs_count;
     for (size_t i = 0; i < from->count; i++) {
-        uint32_t cond = cond_of(s, from->lists[i]);
+        uint32_t cond = cond_of(s, text, from->lists[i]);
         SET_PUSH(b, subs) = cond;
     }
     /* Paths of one first name need not be neighbours: "a-b" sorts between "a" and "a.c". */
@@ -249,14 +395,27 @@ static void add_sub(struct match_set *s, uint32_t rule, const struct pattern_sub
 }
 
 /* Are there numbers left for another pattern? */
-static bool has_room(const struct match_set *s, weir_str text, const struct pattern *p)
+bool set_has_room(const struct match_set *s, weir_str text, const struct pattern *p)
 {
     const size_t most = (size_t)1 << SET_NUMBER_BITS;
-    size_t words = s->build->subs_count, bytes = s->texts.packed.len + s->bytes.len;
+    size_t words = s->subs_count + s->build->subs_count, bytes = s->texts.packed.len + s->bytes.len;
     for (size_t i = 0; i < p->count; i++)
         words += SET_SUB_WORDS + p->subs[i].count;
     /* Neither items nor the bytes that are kept are more than a pattern has, and a little. */
     return words < most && s->items_count + 2 * text.len < most && bytes + 4 * text.len < 2 * most;
+}
+
+void set_add(struct match_set *s, weir_str text, const struct pattern *p)
+{
+    SET_PUSH(s, rules) = store_put(&s->texts, text);
+    for (size_t i = 0; i < p->count; i++)
+        add_sub(s, text, &p->subs[i]);
+}
+
+struct arena *set_scratch(struct match_set *s)
+{
+    arena_reset(&s->build->parsed);
+    return &s->build->parsed;
 }
 
 weir_status match_add(struct match_set *s, weir_str pattern, struct match_error *e)
@@ -267,181 +426,18 @@ weir_status match_add(struct match_set *s, weir_str pattern, struct match_error 
             *e = (struct match_error){"patterns cannot be added once events are tested", 0};
         return WEIR_E_REJECT;
     }
-    arena_reset(&s->build->parsed);
-    weir_status status = pattern_parse(&p, pattern, &s->build->parsed, e);
+    if (s->change)
+        return change_add(s, pattern, e);
+    weir_status status = pattern_parse(&p, pattern, set_scratch(s), e);
     if (status != WEIR_OK)
         return status;
-    if (!has_room(s, pattern, &p)) {
+    if (!set_has_room(s, pattern, &p)) {
         if (e)
             *e = (struct match_error){"too many patterns for one set", 0};
         return WEIR_E_REJECT;
     }
-    for (size_t i = 0; i < p.count; i++)
-        add_sub(s, (uint32_t)s->rules_count, &p.subs[i]);
-    SET_PUSH(s, rules) = store_put(&s->texts, pattern);
+    set_add(s, pattern, &p);
     return WEIR_OK;
-}
-
-/* ---- where a sub is hung ------------------------------------------------------------------------ */
-
-struct place { /* of a sub: its rarest condition, the next and its field; number: in the build */
-    uint32_t access, field, second, number;
-};
-
-static int by_place(const void *a, const void *b)
-{
-    const struct place *x = a, *y = b;
-    if (x->access != y->access)
-        return x->access < y->access ? -1 : 1;
-    if (x->field != y->field)
-        return x->field < y->field ? -1 : 1;
-    return (x->number > y->number) - (x->number < y->number);
-}
-
-/* The condition that the fewest subs use; not `other_than`. */
-static uint32_t rarest(const struct match_set *s, const struct set_sub *sub, uint32_t other_than)
-{
-    uint32_t best = SET_NONE;
-    uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < sub->count; i++) {
-        uint32_t c = sub->conds[i];
-        uint64_t cost = (uint64_t)s->conds[c].use_count * s->conds[c].weight;
-        if (c != other_than && s->conds[c].is_positive && cost < least)
-            best = c, least = cost;
-    }
-    return best;
-}
-
-static struct place place_of(const struct match_set *s, uint32_t number)
-{
-    const struct set_sub *sub = (void *)(s->build->subs + number);
-    uint32_t access = rarest(s, sub, SET_NONE), field = SET_NONE;
-    uint32_t second = access == SET_NONE ? SET_NONE : rarest(s, sub, access);
-    if (second != SET_NONE)
-        field = s->conds[second].field;
-    return (struct place){access, field, second, number};
-}
-
-/* The sub where it is read from; its number there. */
-static uint32_t keep_sub(struct match_set *s, uint32_t number, uint32_t next)
-{
-    const struct set_sub *sub = (void *)(s->build->subs + number);
-    uint32_t at = (uint32_t)s->subs_count;
-    for (uint32_t i = 0; i < SET_SUB_WORDS + sub->count; i++)
-        SET_PUSH(s, subs) = s->build->subs[number + i];
-    set_sub_at(s, at)->next = next;
-    return at;
-}
-
-/* Without a condition that must be met: with a field that must be there, or always. */
-static void hang_lazy(struct match_set *s, uint32_t number)
-{
-    const struct set_sub *sub = (void *)(s->build->subs + number);
-    uint32_t *head = &s->always;
-    for (uint32_t i = 0; i < sub->count; i++)
-        if (!s->conds[sub->conds[i]].takes_absent) {
-            head = &s->fields[s->conds[sub->conds[i]].field].subs;
-            break;
-        }
-    *head = keep_sub(s, number, *head);
-}
-
-static void size_pairs(struct match_set *s, size_t count)
-{
-    size_t size = 4;
-    while (2 * size < 3 * count)
-        size *= 2;
-    s->pairs = mem_new(size * sizeof *s->pairs);
-    s->pair_mask = size - 1;
-    for (size_t i = 0; i < size; i++)
-        s->pairs[i].sub = SET_NONE;
-}
-
-static void add_pair(struct match_set *s, const struct place *at)
-{
-    size_t i = set_pair_hash(at->access, at->second) & s->pair_mask;
-    while (s->pairs[i].sub != SET_NONE &&
-           (s->pairs[i].access != at->access || s->pairs[i].second != at->second))
-        i = (i + 1) & s->pair_mask;
-    uint32_t sub = keep_sub(s, at->number, s->pairs[i].sub);
-    s->pairs[i] = (struct set_pair){at->access, at->second, sub};
-}
-
-enum { PAIR_GROUP_MIN = 8 };
-
-static size_t group_end(const struct place *places, size_t count, size_t at)
-{
-    size_t end = at;
-    while (end < count && places[end].access == places[at].access &&
-           places[end].field == places[at].field)
-        end++;
-    return end;
-}
-
-static bool is_paired(const struct place *places, size_t at, size_t end)
-{
-    return places[at].field != SET_NONE && end - at > PAIR_GROUP_MIN;
-}
-
-static void hang_group(struct match_set *s, const struct place *places, size_t at, size_t end)
-{
-    struct set_cond *c = &s->conds[places[at].access];
-    const struct set_sub *sub = (void *)(s->build->subs + places[at].number);
-    uint32_t first = SET_NONE;
-    if (c->use_count == 1 && sub->count == 1) {
-        c->to = (uint32_t)SET_TO_RULE << SET_NUMBER_BITS | sub->rule;
-        return;
-    }
-    bool is_pair = is_paired(places, at, end);
-    for (size_t i = end; i-- > at;) {
-        if (is_pair)
-            add_pair(s, &places[i]);
-        else
-            first = keep_sub(s, places[i].number, first);
-    }
-    if (end - at == 1 && c->to == SET_NONE) {
-        c->to = (uint32_t)SET_TO_SUB << SET_NUMBER_BITS | first;
-        return;
-    }
-    if (c->to != SET_NONE && c->to >> SET_NUMBER_BITS == SET_TO_SUB) {
-        SET_PUSH(s, groups) = (struct set_group){SET_NONE, set_ref_number(c->to), SET_NONE};
-        c->to = (uint32_t)SET_TO_GROUP << SET_NUMBER_BITS | (uint32_t)(s->groups_count - 1);
-    }
-    uint32_t next = c->to == SET_NONE ? SET_NONE : set_ref_number(c->to);
-    SET_PUSH(s, groups) = (struct set_group){next, first, is_pair ? places[at].field : SET_NONE};
-    c->to = (uint32_t)SET_TO_GROUP << SET_NUMBER_BITS | (uint32_t)(s->groups_count - 1);
-}
-
-static size_t next_sub(const struct set_build *b, size_t at)
-{
-    return at + SET_SUB_WORDS + b->subs[at + 2];
-}
-
-static void hang_subs(struct match_set *s)
-{
-    const struct set_build *b = s->build;
-    size_t count = 0, placed = 0, pairs = 0;
-    for (size_t at = 0; at < b->subs_count; at = next_sub(b, at))
-        count++;
-    struct place *places = mem_new(count * sizeof *places);
-    for (size_t at = 0; at < b->subs_count; at = next_sub(b, at)) {
-        places[placed] = place_of(s, (uint32_t)at);
-        if (places[placed].access == SET_NONE)
-            hang_lazy(s, (uint32_t)at);
-        else
-            placed++;
-    }
-    qsort(places, placed, sizeof *places, by_place);
-    for (size_t i = 0, end; i < placed; i = end) {
-        end = group_end(places, placed, i);
-        pairs += is_paired(places, i, end) ? end - i : 0;
-    }
-    size_pairs(s, pairs);
-    for (size_t i = 0, end; i < placed; i = end) {
-        end = group_end(places, placed, i);
-        hang_group(s, places, i, end);
-    }
-    mem_free(places);
 }
 
 /* ---- the tree of names --------------------------------------------------------------------------- */
@@ -449,8 +445,7 @@ static void hang_subs(struct match_set *s)
 static void place_child(struct match_set *s, const struct set_node *parent, uint32_t node)
 {
     weir_str name = s->nodes[node].name;
-    uint64_t head = name.len ? set_load(name.ptr, name.len < 8 ? name.len : 8) : 0;
-    uint64_t hash = set_name_hash(head, name.ptr, name.len);
+    uint64_t head = name_head(name), hash = set_name_hash(head, name.ptr, name.len);
     struct set_child *table = s->children + parent->children;
     size_t at = hash & parent->mask;
     while (table[at].node != SET_NONE)
@@ -472,6 +467,7 @@ static void seal_nodes(struct match_set *s)
             s->nodes[i].children = (uint32_t)total, s->nodes[i].mask = (uint32_t)(size - 1);
         total += counts[i] ? size : 0;
     }
+    mem_free(s->children);
     s->children = mem_new((total + 1) * sizeof *s->children);
     s->children_count = total;
     for (size_t i = 0; i < total; i++)
@@ -486,17 +482,8 @@ static void seal_nodes(struct match_set *s)
     mem_free(counts);
 }
 
-void match_seal(struct match_set *s)
+static void trim(struct match_set *s)
 {
-    if (!s->build)
-        return;
-    for (int i = 0; i < ENVELOPE_MEMBERS; i++)
-        s->members[i] =
-            intern_find(&s->build->names, 0, weir_text(envelope_names[i]), &s->arena)->number;
-    hang_subs(s);
-    free_build(s);
-    values_seal(s);
-    seal_nodes(s);
     store_trim(&s->texts);
     SET_TRIM(s, rules);
     SET_TRIM(s, nodes);
@@ -508,6 +495,36 @@ void match_seal(struct match_set *s)
     SET_TRIM(s, groups);
 }
 
+void set_seal(struct match_set *s)
+{
+    hang_all(s, s->build->subs, s->build->subs_count);
+    values_seal(s);
+    size_slots(s, s->conds_count + s->conds_count / 2 + 1);
+    seal_nodes(s);
+    free_build(s);
+    trim(s);
+}
+
+void set_seal_change(struct match_set *s)
+{
+    hang_more(s, s->build->subs, s->build->subs_count);
+    seal_nodes(s);
+    free_build(s);
+    trim(s);
+}
+
+void match_seal(struct match_set *s)
+{
+    if (!s->build)
+        return;
+    if (s->change)
+        change_seal(s);
+    else
+        set_seal(s);
+    for (int i = 0; i < ENVELOPE_MEMBERS; i++)
+        s->members[i] = sealed_child(s, 0, weir_text(envelope_names[i]));
+}
+
 size_t match_memory(const struct match_set *s)
 {
     return sizeof *s + s->arena.used_bytes + store_bytes(&s->texts) + values_memory(s) +
@@ -515,6 +532,7 @@ size_t match_memory(const struct match_set *s)
            s->children_count * sizeof *s->children + s->fields_cap * sizeof *s->fields +
            s->conds_cap * sizeof *s->conds + s->items_cap * sizeof *s->items +
            s->tests_cap * sizeof(void *) + s->subs_cap * sizeof *s->subs +
-           s->groups_cap * sizeof *s->groups +
+           s->groups_cap * sizeof *s->groups + s->slot_size * sizeof *s->slots +
+           (s->outside ? (s->rules_count + s->inside_count) * sizeof *s->outside : 0) +
            (s->pairs ? (s->pair_mask + 1) * sizeof *s->pairs : 0);
 }

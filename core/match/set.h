@@ -1,5 +1,7 @@
 /* match/set.h: the compiled form of a set: a tree of names, conditions, and what is hung on them. */
 #pragma once
+#include <stdatomic.h>
+
 #include "base/hash.h"
 #include "match/envelope.h"
 #include "match/pattern.h"
@@ -93,7 +95,7 @@ struct set_ranges {
     uint32_t count, leaves;
     uint32_t levels,
         starts[SET_LEVELS_MAX + 1]; /* of the levels, in `points`; the last: their end */
-    struct set_range *waiting;      /* until seal */
+    struct set_range *waiting; /* until seal; those that came by a change are tried one by one */
     size_t waiting_count, waiting_cap;
 };
 
@@ -139,7 +141,8 @@ enum set_way { SET_TO_SUB, SET_TO_GROUP, SET_TO_RULE };
 
 struct set_cond { /* one field with all its alternatives */
     uint32_t field, first_but, but_count, use_count;
-    uint32_t to; /* set_way and number, as in a reference */
+    uint32_t to;       /* set_way and number, as in a reference */
+    uint32_t text, at; /* a pattern in `texts`, and where in it its alternatives are written */
     uint8_t weight;
     bool is_positive; /* true only if an item of it was met */
     bool is_joined;   /* a sub joins it with another field under the same first name */
@@ -168,14 +171,24 @@ struct set_pair {
     T *name; \
     size_t name##_count, name##_cap
 
+struct set_slot {
+    uint32_t hash, cond; /* cond SET_NONE: free */
+};
+
 struct match_set {
+    atomic_uint uses;        /* who holds it: its maker, and sets that come after it */
     struct arena arena;      /* names, and alternatives that are tested one by one */
     struct buf bytes;        /* long texts of entries, and wildcards */
     struct store texts;      /* of the patterns */
     struct set_build *build; /* NULL: sealed */
+    struct change *change;   /* NULL: it comes after no other, or is sealed */
     char *account, *region;
     uint64_t seed;
     SET_LIST(uint32_t, rules); /* their texts, as they were added */
+    /* Of a set that was made by a change: the number that a rule has outside (SET_NONE: removed), and the
+     * rule of each such number. NULL: both are the same. */
+    uint32_t *outside, *inside;
+    size_t inside_count;
     SET_LIST(struct set_node, nodes);
     SET_LIST(struct set_child, children);
     SET_LIST(struct set_field, fields);
@@ -186,9 +199,10 @@ struct match_set {
     SET_LIST(struct set_group, groups);
     struct set_entry *entries;
     struct set_pair *pairs;
+    struct set_slot *slots; /* of conditions, by field and alternatives: for changes */
     uint64_t *grams; /* a bit for each hash of a SET_GRAM, to tell at once that there is none */
     size_t entry_count, entry_size, pair_count, pair_mask; /* mask: of a power of two less one */
-    size_t gram_count, gram_mask;
+    size_t gram_count, gram_mask, slot_size;
     uint32_t but_count, slot_count;
     uint32_t always;                    /* the first sub that may match without any value */
     uint32_t members[ENVELOPE_MEMBERS]; /* nodes, or SET_NONE */
@@ -340,8 +354,36 @@ static inline const struct set_lengths *set_lengths_of(const struct set_field *f
     return &f->parts->lengths[tag - SET_PARTS];
 }
 
+static inline uint32_t set_rule(const struct match_set *s, uint32_t outside)
+{
+    return s->inside ? s->inside[outside] : outside;
+}
+
+/* set.c, for change.c: */
+void set_init(struct match_set *s); /* empty, all but the environment */
+void set_fini(struct match_set *s);
+void set_copy(struct match_set *s, const struct match_set *from); /* sealed; to add to it */
+void set_add(struct match_set *s, weir_str text, const struct pattern *p);
+bool set_has_room(const struct match_set *s, weir_str text, const struct pattern *p);
+struct arena *set_scratch(struct match_set *s); /* for a pattern in hand */
+void set_seal(struct match_set *s);             /* all of it is new */
+void set_seal_change(struct match_set *s);      /* what was added is; the rest is sealed */
+
+/* hang.c: the ways from conditions to the subs of the build. */
+void hang_all(struct match_set *s, const uint32_t *b, size_t words);
+void hang_more(struct match_set *s, const uint32_t *b, size_t words); /* to those that hang */
+
+/* change.c: a set that comes after another. */
+struct change;
+void change_free(struct change *ch);
+weir_status change_add(struct match_set *s, weir_str pattern, struct match_error *e);
+size_t change_count(const struct change *ch);
+void change_seal(struct match_set *s);
+
 /* Adds to the structures of a field what tells that `t` holds. */
 void values_add(struct match_set *s, uint32_t field, const struct pattern_test *t, uint32_t ref);
 void values_seal(struct match_set *s);
+bool values_seal_change(struct match_set *s); /* false: better compiled anew */
+void values_copy(struct match_set *s, const struct match_set *from); /* its structures */
 void values_free(struct match_set *s);
 size_t values_memory(const struct match_set *s);

@@ -137,6 +137,16 @@ void store_trim(struct store *s)
     s->common.cap = s->common.len + 1;
 }
 
+static struct buf copy_of(const struct buf *b)
+{
+    return (struct buf){mem_copy(b->ptr, b->len), b->len, b->len};
+}
+
+void store_copy(struct store *s, const struct store *from)
+{
+    *s = (struct store){copy_of(&from->packed), copy_of(&from->common), NULL};
+}
+
 void store_fini(struct store *s)
 {
     mem_free(s->places);

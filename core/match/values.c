@@ -85,7 +85,7 @@ static void add_entry(struct match_set *s, uint32_t owner, struct set_key key, w
                       uint32_t ref, uint32_t verify)
 {
     if (3 * (s->entry_count + 1) > 2 * s->entry_size)
-        size_entries(s, s->entry_size ? s->entry_size + s->entry_size / 2 : 16);
+        size_entries(s, s->entry_size + s->entry_size / (s->outside ? 8 : 2) + 16);
     struct set_entry *e = find_entry(s, owner, key, text);
     if (e->ref == SET_NONE) {
         s->entry_count++;
@@ -429,6 +429,12 @@ static void direct_all(struct match_set *s)
     }
 }
 
+static void trim_bytes(struct match_set *s)
+{
+    s->bytes.ptr = mem_grow(s->bytes.ptr, s->bytes.len + 1);
+    s->bytes.cap = s->bytes.len + 1;
+}
+
 void values_seal(struct match_set *s)
 {
     direct_all(s);
@@ -437,9 +443,60 @@ void values_seal(struct match_set *s)
             seal_ranges(s, &s->fields[i].parts->ranges);
     if (s->entry_count)
         size_entries(s, s->entry_count + s->entry_count / 2 + 1);
-    s->bytes.ptr = mem_grow(s->bytes.ptr, s->bytes.len + 1);
-    s->bytes.cap = s->bytes.len + 1;
+    trim_bytes(s);
 }
+
+enum { WAITING_MAX = 64 };
+
+bool values_seal_change(struct match_set *s)
+{
+    trim_bytes(s);
+    for (size_t i = 0; i < s->fields_count; i++)
+        if (s->fields[i].parts && s->fields[i].parts->ranges.waiting_count > WAITING_MAX)
+            return false;
+    return true;
+}
+
+/* ---- copies -------------------------------------------------------------------------------------- */
+
+static void copy_ranges(struct set_ranges *r)
+{
+    if (r->points)
+        r->points = mem_copy(r->points, r->starts[r->levels] * sizeof *r->points);
+    if (r->heads)
+        r->heads = mem_copy(r->heads, 2 * (size_t)r->leaves * sizeof *r->heads);
+    if (r->waiting)
+        r->waiting = mem_copy(r->waiting, r->waiting_count * sizeof *r->waiting);
+    r->waiting_cap = r->waiting_count;
+}
+
+static struct set_parts *copy_parts(const struct set_parts *from)
+{
+    struct set_parts *p = mem_copy(from, sizeof *from);
+    for (int i = 0; i < SET_TAGS - SET_PARTS; i++)
+        if (p->lengths[i].items) {
+            p->lengths[i].items =
+                mem_copy(p->lengths[i].items, p->lengths[i].count * sizeof(uint32_t));
+            p->lengths[i].cap = p->lengths[i].count;
+        }
+    copy_ranges(&p->ranges);
+    return p;
+}
+
+void values_copy(struct match_set *s, const struct match_set *from)
+{
+    for (size_t i = 0; i < s->fields_count; i++)
+        if (s->fields[i].parts)
+            s->fields[i].parts = copy_parts(s->fields[i].parts);
+    if (from->entries)
+        s->entries = mem_copy(from->entries, from->entry_size * sizeof *from->entries);
+    if (from->grams)
+        s->grams = mem_copy(from->grams, (from->gram_mask + 1) / 8);
+    s->bytes =
+        (struct buf){mem_copy(from->bytes.ptr, from->bytes.len), from->bytes.len, from->bytes.len};
+}
+
+/* ---- ends ---------------------------------------------------------------------------------------- */
 
 static void free_parts(struct set_parts *p)
 {
@@ -465,7 +522,7 @@ static size_t parts_memory(const struct set_parts *p)
 {
     const struct set_ranges *r = &p->ranges;
     size_t n = sizeof *p + r->starts[r->levels] * sizeof *r->points +
-               2 * (size_t)r->leaves * sizeof *r->heads;
+               r->waiting_cap * sizeof *r->waiting + 2 * (size_t)r->leaves * sizeof *r->heads;
     for (int i = 0; i < SET_TAGS - SET_PARTS; i++)
         n += p->lengths[i].cap * sizeof *p->lengths[i].items;
     return n;

@@ -115,7 +115,7 @@ static void sort(struct match_ctx *c)
 {
     uint32_t *list = c->hits;
     size_t n = c->hit_count;
-    if (n > 64 && n > c->set->rules_count / 16) {
+    if (n > 64 && n > c->set->rules_count / 16 && !c->set->outside) {
         n = 0;
         for (uint32_t i = 0; i < c->set->rules_count; i++)
             if (c->rules[i] == c->event)
@@ -136,6 +136,18 @@ static void sort(struct match_ctx *c)
         }
 }
 
+/* As rules are numbered outside, without those that were removed. */
+static void number_hits(struct match_ctx *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->hit_count; i++) {
+        uint32_t number = c->set->outside[c->hits[i]];
+        if (number != SET_NONE)
+            c->hits[n++] = number;
+    }
+    c->hit_count = n;
+}
+
 void verdict_collect(struct match_ctx *c)
 {
     const struct match_set *s = c->set;
@@ -144,6 +156,8 @@ void verdict_collect(struct match_ctx *c)
     for (size_t i = 0; i < c->active_field_count; i++)
         try_subs(c, s->fields[c->active_fields[i]].subs, SET_NONE);
     try_subs(c, s->always, SET_NONE);
+    if (s->outside)
+        number_hits(c);
     if (c->hit_count > 1)
         sort(c);
 }

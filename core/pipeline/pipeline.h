@@ -78,6 +78,7 @@ struct pipeline {
     _Atomic int64_t ledger[LEDGER_COLUMNS]; /* since the data directory was made */
     int64_t archive_tick_ns;                /* the last look at their limits */
     struct weir_bus *buses;                 /* under the lock */
+    struct weir_match_set *match_sets;      /* under the lock */
     struct replays *replays;                /* of what they keep */
     struct weir_window *windows;            /* of keys; a claim may outlive its stage */
     _Atomic int64_t in_memory;              /* branches that only memory holds */

@@ -1,4 +1,6 @@
 /* pipeline/service_match.c: weir.match/1 and weir.shape/1: patterns and shapes for plugins. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "match/shape.h"
 #include "pipeline/explain.h"
@@ -6,6 +8,9 @@
 #include "pipeline/services.h"
 
 struct weir_match_set {
+    struct weir_match_set *next; /* of the pipeline */
+    const struct stage *stage;
+    size_t index; /* among its stage's */
     struct match_set *set;
     atomic_bool is_sealed;
     size_t lanes;
@@ -15,9 +20,48 @@ struct weir_match_set {
     size_t name_count, name_cap;
 };
 
+/* Under the pipeline's lock. */
+static struct weir_match_set **find_set(const struct stage *stage, bool is_outgoing, size_t index)
+{
+    struct weir_match_set **at = &stage->pipeline->match_sets;
+    while (*at && (strcmp((*at)->stage->name, stage->name) != 0 || (*at)->index != index ||
+                   (*at)->stage->is_outgoing != is_outgoing))
+        at = &(*at)->next;
+    return at;
+}
+
+/* A reload starts from what the same stage had before: patterns that stay are not compiled again. */
+static void enter(struct weir_match_set *s, const struct match_env *env)
+{
+    struct pipeline *p = s->stage->pipeline;
+    (void)pthread_mutex_lock(&p->lock);
+    while (*find_set(s->stage, false, s->index))
+        s->index++;
+    const struct weir_match_set *old = *find_set(s->stage, true, s->index);
+    bool is_sealed = old && atomic_load_explicit(&old->is_sealed, memory_order_acquire);
+    s->set = match_set_after(is_sealed ? old->set : NULL, env);
+    s->next = p->match_sets;
+    p->match_sets = s;
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+static void leave(const struct weir_match_set *s)
+{
+    struct pipeline *p = s->stage->pipeline;
+    (void)pthread_mutex_lock(&p->lock);
+    struct weir_match_set **at = &p->match_sets;
+    while (*at && *at != s)
+        at = &(*at)->next;
+    if (*at)
+        *at = s->next;
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 static void set_free(void *arg)
 {
     struct weir_match_set *s = arg;
+    if (s->stage->pipeline)
+        leave(s);
     for (size_t i = 0; i < s->lanes; i++)
         match_ctx_free(s->ctx[i]);
     match_set_free(s->set);
@@ -31,7 +75,12 @@ static weir_match_set *set_new(const weir_match *m)
 {
     struct lane *l = service_lane("weir.match/1");
     struct weir_match_set *s = MEM_NEW(struct weir_match_set);
-    s->set = match_set_new(&service_tables_of(&m->base)->env);
+    s->stage = l->stage;
+    const struct match_env *env = &service_tables_of(&m->base)->env;
+    if (l->stage->pipeline)
+        enter(s, env);
+    else
+        s->set = match_set_new(env);
     arena_init(&s->arena);
     s->lanes = l->stage->pipeline ? l->stage->pipeline->worker_total + 1 : 1;
     s->ctx = mem_new(s->lanes * sizeof(struct match_ctx *));

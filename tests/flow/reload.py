@@ -140,6 +140,50 @@ class Reload(Case):
                          figures['weir_reloads_total{result="refused"}'], count + 1)
         r.stop()
 
+    def test_few_rules_of_many_change(self):
+        """What stays of a bus is not compiled again; its rules have other numbers then."""
+        def text(rules):
+            lines = "".join(f"      {name}: {{ pattern: {{ detail: {{ n: [{n}] }} }} }}\n"
+                            for name, n in rules.items())
+            return ("""
+sources:
+  api: { plugin: http, listen: "127.0.0.1:0", routes: { POST /n: { source: s, type: T } } }
+transforms:
+  bus:
+    plugin: eventbridge
+    inputs: [api]
+    rules:
+""" + lines + """
+sinks:
+  a: { plugin: file, inputs: [bus.r3], path: a.ndjson }
+  b: { plugin: file, inputs: [bus.extra], path: b.ndjson }
+""")
+
+        rules = {f"r{i}": i for i in range(200)}
+        r = self.begin(text=text({**rules, "extra": 1000}))
+        sent = {"a": [], "b": []}
+
+        def post(n, *sinks):
+            self.assertEqual(r.post("api", "/n", {"n": n}).status, 200)
+            for sink in sinks:
+                sent[sink].append(n)
+
+        post(3, "a")
+        self.reload(r, text({"extra": 3, **rules}))
+        post(3, "a", "b")
+        post(1000)
+        del rules["r5"]
+        self.reload(r, text({**rules, "r3": 4, "extra": 5}))
+        post(3)
+        post(4, "a")
+        post(5, "b")
+        self.reload(r, text({"extra": 4, "r3": 4, "r4": 3}))
+        post(4, "a", "b")
+        post(3)
+        r.wait_settled()
+        for sink, numbers in sent.items():
+            self.assertEqual([e["n"] for e in lines_of(self.path(sink + ".ndjson"))], numbers)
+
     def test_connection_lives_on(self):
         r = self.begin()
         c = http.client.HTTPConnection(*r.address("api"), timeout=60)

@@ -333,6 +333,99 @@ START_TEST(one_among_many)
 }
 END_TEST
 
+enum { CHANGED = 60, CHANGES = 12 };
+
+static void valid_pattern(struct buf *text)
+{
+    bool is_good = false;
+    while (!is_good) {
+        struct match_set *set = match_set_new(NULL);
+        text->len = 0, add_pattern(text, 0);
+        is_good = match_add(set, buf_str(text), NULL) == WEIR_OK;
+        match_set_free(set);
+    }
+}
+
+static struct match_set *set_of(const struct match_set *old, const struct buf *patterns, size_t n)
+{
+    struct match_set *set = old ? match_set_after(old, NULL) : match_set_new(NULL);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_int_eq(match_add(set, buf_str(&patterns[i]), NULL), WEIR_OK);
+    ck_assert_uint_eq(match_count(set), n);
+    match_seal(set);
+    ck_assert_uint_eq(match_count(set), n);
+    return set;
+}
+
+static void same_verdicts(const struct match_set *a, const struct match_set *b)
+{
+    struct match_ctx *of_a = match_ctx_new(a), *of_b = match_ctx_new(b);
+    struct buf event = {0};
+    for (size_t i = 0; i < 15; i++) {
+        const uint32_t *hits_a, *hits_b;
+        event.len = 0;
+        has_dots = i % 4 == 0;
+        add_event_object(&event, 0);
+        size_t n = match_json(of_a, buf_str(&event), 0, &hits_a);
+        ck_assert_uint_eq(match_json(of_b, buf_str(&event), 0, &hits_b), n);
+        ck_assert(n == 0 || memcmp(hits_a, hits_b, n * sizeof *hits_a) == 0);
+    }
+    match_ctx_free(of_a);
+    match_ctx_free(of_b);
+    buf_fini(&event);
+}
+
+/* One rule is replaced, comes, goes or changes its place. */
+static size_t change_one(struct buf *patterns, size_t n)
+{
+    size_t at = roll((unsigned)n), to = roll((unsigned)n);
+    struct buf moved = patterns[at];
+    switch (roll(4)) {
+    case 0:
+        valid_pattern(&patterns[at]);
+        return n;
+    case 1:
+        if (n == CHANGED + CHANGES)
+            return n;
+        memmove(&patterns[at + 1], &patterns[at], (n - at) * sizeof *patterns);
+        patterns[at] = (struct buf){0};
+        valid_pattern(&patterns[at]);
+        return n + 1;
+    case 2:
+        buf_fini(&patterns[at]);
+        memmove(&patterns[at], &patterns[at + 1], (n - at - 1) * sizeof *patterns);
+        return n - 1;
+    default:
+        patterns[at] = patterns[to], patterns[to] = moved;
+        return n;
+    }
+}
+
+START_TEST(changed_is_as_new)
+{
+    const char *rounds = getenv("WEIR_FUZZ_ROUNDS"); /* NOLINT(concurrency-mt-unsafe): one thread */
+    unsigned long all = rounds ? strtoul(rounds, NULL, 10) / 10 : 15;
+    for (unsigned long round = 0; round < all; round++) {
+        struct buf patterns[CHANGED + CHANGES] = {{0}};
+        size_t n = CHANGED;
+        for (size_t i = 0; i < n; i++)
+            valid_pattern(&patterns[i]);
+        struct match_set *set = set_of(NULL, patterns, n);
+        for (size_t i = 0; i < CHANGES; i++) {
+            n = change_one(patterns, n);
+            struct match_set *next = set_of(set, patterns, n), *fresh = set_of(NULL, patterns, n);
+            match_set_free(set);
+            set = next;
+            same_verdicts(set, fresh);
+            match_set_free(fresh);
+        }
+        match_set_free(set);
+        for (size_t i = 0; i < n; i++)
+            buf_fini(&patterns[i]);
+    }
+}
+END_TEST
+
 /* Five arrays in one element, and a field that must not be there: every choice would be tried. */
 START_TEST(choices_are_not_multiplied)
 {
@@ -402,6 +495,7 @@ int main(void)
     tcase_set_timeout(t, 0);
     tcase_add_test(t, agrees_with_plain);
     tcase_add_test(t, one_among_many);
+    tcase_add_test(t, changed_is_as_new);
     tcase_add_test(t, choices_are_not_multiplied);
     tcase_add_test(t, too_many_choices_are_cut);
     suite_add_tcase(s, t);
