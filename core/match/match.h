@@ -24,7 +24,8 @@ struct match_env {
 
 struct match_set *match_set_new(const struct match_env *env); /* env is copied */
 /* An empty set of the same kind as `old`, which must be sealed if it is to help and need not outlive the
- * call: patterns that `old` has are taken from there when this one is sealed. To change one rule of many,
+ * call: patterns that `old` has are taken from there when this one is sealed. Until then it explains
+ * nothing. To change one rule of many,
  * add all as they are to be; `old` may be read by others all the while. */
 struct match_set *match_set_after(const struct match_set *old, const struct match_env *env);
 void match_set_free(struct match_set *s);

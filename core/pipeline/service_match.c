@@ -148,16 +148,21 @@ static struct match_ctx *ctx_of(weir_match_set *s, const struct lane *l)
     return s->ctx[i];
 }
 
-static size_t set_test(const weir_match *m, const weir_match_set *set, const weir_event *ev,
-                       const uint32_t **hits)
+static weir_match_set *whole(const weir_match_set *set)
 {
     union {
         const weir_match_set *in;
         weir_match_set *out;
     } same = {set};
+    return same.out;
+}
+
+static size_t set_test(const weir_match *m, const weir_match_set *set, const weir_event *ev,
+                       const uint32_t **hits)
+{
     struct lane *l = service_lane("weir.match/1");
     bool is_json = payload_is_json(ev->body);
-    struct match_ctx *c = ctx_of(same.out, l);
+    struct match_ctx *c = ctx_of(whole(set), l);
     size_t n = match_event(c, ev, is_json ? MATCH_KNOWN_GOOD : 0, hits);
     if (match_was_cut(c))
         graph_match_cut(l->stage, &ev->id);
@@ -174,6 +179,8 @@ static weir_str set_explain(const weir_match *m, const weir_match_set *set, uint
 {
     struct lane *l = service_lane("weir.match/1");
     struct buf text = {0};
+    if (set->stage->pipeline)
+        seal(whole(set)); /* one that comes after another has its patterns only then */
     match_explain(set->set, n, ev, &text);
     weir_str copy = {arena_copy(&l->scratch, text.ptr, text.len), text.len};
     buf_fini(&text);
