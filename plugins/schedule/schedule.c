@@ -6,7 +6,8 @@
 enum { LOOK = 0, KEY_BYTES = 128, KEYS_EACH = 100, KEYS_LEAST = 10000 };
 #define NAP_NS   (10 * SECOND_NS) /* the wall clock may be set: it is looked at this often */
 #define AGAIN_NS SECOND_NS        /* between two attempts, and two writes of the position */
-#define KEEP_NS  (31 * DAY_S * SECOND_NS)
+#define BACK_NS \
+    (31 * DAY_S * SECOND_NS) /* a clock may be set back so far, and no run comes twice */
 
 /* ---- the pipeline file ---------------------------------------------------------------------------- */
 
@@ -88,7 +89,8 @@ static weir_status schedule_start(void *self, const weir_host *h)
     s->is_unsaved = true;
     position_save(s, h);
     return s->windows->open(s->windows, "runs",
-                            WEIR_SIZED(weir_window_settings, .keep = {KEEP_NS},
+                            WEIR_SIZED(weir_window_settings,
+                                       .keep = {s->max_missed_age.ns + BACK_NS},
                                        .keys_max = (uint64_t)s->count * KEYS_EACH + KEYS_LEAST),
                             &s->done);
 }
@@ -181,10 +183,11 @@ static void pass_over(struct schedule *s, const weir_host *h, struct run *r, int
 {
     static const char *const names[] = {"once", "all", "skip"};
     char from[CALENDAR_TEXT_BYTES];
-    calendar_format(r->next_s, 0, from);
+    int64_t from_s = r->next_s;
     size_t n = runs_pass_over(s, r, now_s);
     if (!n)
         return;
+    calendar_format(from_s, 0, from);
     h->log(h, WEIR_WARN, "%s: %s%zu run%s from %s on %s missed and left out (missed: %s)", r->name,
            n < RUNS_COUNT_MAX ? "" : "more than ", n, n == 1 ? "" : "s", from,
            n == 1 ? "was" : "were", names[s->missed]);
