@@ -41,7 +41,7 @@ struct segment {
     bool is_picked;      /* a compaction is copying it or into it */
     bool is_walked;      /* by the recovery */
     bool is_bad;         /* has a record that cannot be read: it is not compacted */
-    bool is_headless;    /* both copies of its header were lost: they are written again */
+    bool is_headless;    /* copies of its header were lost: they are written again */
     uint64_t dead_check; /* the first checkpoint that does not need it; 0: none */
     unsigned pins;       /* readers that are on its slot now */
     uint64_t refs, live; /* of its records: all, and not acknowledged */

@@ -20,6 +20,7 @@ struct found {
     struct slot *slot;
     struct segment_header header;
     bool is_good, is_readable;
+    bool is_mixed; /* the copies are of two segments */
 };
 
 struct walk {
@@ -69,15 +70,21 @@ static void add_slot(void *user, const char *name)
     MEM_PUSH(w->found, w->count, w->cap) = (struct found){.slot = slot};
 }
 
-/* The header, or its copy at the end, which a bad sector at the start does not reach. */
+/* The header, or its copy at the end, which a bad sector at the start does not reach. Where a cut left
+ * the copies of two segments the later one began: the other must not turn up when this is erased. */
 static void read_header(const struct journal *j, struct found *f)
 {
     uint64_t places[2] = {0, f->slot->bytes - FORMAT_HEADER_BYTES};
-    for (int i = 0; i < 2 && !f->is_good; i++) {
-        struct segment_header *h = &f->header;
-        int result = disk_read_all(j->disk, f->slot->fd, h, sizeof *h, places[i]);
+    for (int i = 0; i < 2; i++) {
+        struct segment_header h;
+        int result = disk_read_all(j->disk, f->slot->fd, &h, sizeof h, places[i]);
         f->is_readable |= result == 0;
-        f->is_good = result == 0 && segment_header_check(h) && h->bytes == f->slot->bytes;
+        if (result < 0 || !segment_header_check(&h) || h.bytes != f->slot->bytes)
+            continue;
+        f->is_mixed |= f->is_good && h.nonce != f->header.nonce;
+        if (!f->is_good || h.number > f->header.number)
+            f->header = h;
+        f->is_good = true;
     }
 }
 
@@ -139,7 +146,9 @@ static void register_segments(struct walk *w, bool has_salt)
             slot_give(j, f->slot);
             continue;
         }
-        segment_add(j, &f->header, f->slot)->is_sealed = true;
+        struct segment *g = segment_add(j, &f->header, f->slot);
+        g->is_sealed = true;
+        g->is_headless = f->is_mixed;
     }
 }
 

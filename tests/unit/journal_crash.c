@@ -472,7 +472,7 @@ static bool run_history(struct history *h, uint64_t seed)
         bool is_clean = is_good && !h->sim.is_dead && sim_below(&h->random, 4) == 0;
         if (is_clean) {
             h->sim.power_at = 0;
-            bool has_refuge = !health.unsynced_bytes || health.sync_failures < 2;
+            bool has_refuge = !health.unsynced_bytes || (health.sync_failures < 2 && !h->is_tight);
             journal_close(h->journal);
             h->journal = NULL;
             if (has_refuge)
