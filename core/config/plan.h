@@ -102,7 +102,7 @@ struct plan_settings {    /* the keys beside the stages */
     } aws;
     const char *admin;   /* listen address; "off" */
     int64_t workers;     /* 0: one per CPU */
-    weir_size memory;    /* the budget for payloads */
+    weir_size memory;    /* the budget for events */
     weir_duration drain; /* deadline of a stop */
     weir_size journal_max;
     enum plan_durability { DURABILITY_FSYNC, DURABILITY_INTERVAL, DURABILITY_OS } durability;

@@ -49,7 +49,7 @@ const weir_option plan_settings_options[] = {
     WEIR_OPTION(struct plan_file, workers, .preset = "0", .min = 0, .max = 256,
                 .help = "threads that carry events; 0 is one for each CPU"),
     WEIR_OPTION(struct plan_file, memory, .preset = "256MiB", .min = 1048576, .max = 1e15,
-                .help = "of all events in flight; then sources are held back"),
+                .help = "of all that events take while in memory; then sources are held back"),
     WEIR_OPTION(struct plan_file, drain, .preset = "30s", .min = 0, .max = 86400e9,
                 .help = "time to deliver what is under way when stopping"),
     WEIR_OPTION(struct plan_file, plugins, .help = "more folders with plugins"),

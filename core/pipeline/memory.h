@@ -12,7 +12,7 @@
 #include "pipeline/pipeline.h"
 
 enum {
-    MEMORY_EVENT_BYTES = 384, /* of an event that waits, beside its payload, about */
+    MEMORY_EVENT_BYTES = 704, /* of an event that waits, beside its payload, about */
     MEMORY_AHEAD = 1 << 20,
     MEMORY_EVENT_PART = 8, /* one event may take so large a part of the budget, and no larger */
 };

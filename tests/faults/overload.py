@@ -4,6 +4,7 @@ Short: some seconds; long: a minute. Then the sink catches up and all that was a
 import http.client
 import threading
 import time
+import unittest
 
 from shim import IS_SANITIZED, is_long
 from harness import Case, main, request, wait_for
@@ -11,8 +12,12 @@ from harness import Case, main, request, wait_for
 CLIENTS = 6
 RATE = 400 if is_long() else 100
 SECONDS = 60 if is_long() else 2
+WORKERS = 2
+CONSTANT = (32 + 2 * WORKERS) << 20  # docs/guide/operating.md
 PIPELINE = """
 trace: {{ enabled: false }}
+workers: {workers}
+memory: {memory}MiB
 sources:
   api: {{ plugin: http, listen: 127.0.0.1:0, routes: {{ POST /o: {{ type: Order }} }} }}
 sinks:
@@ -24,14 +29,19 @@ sinks:
     rate: {rate}
     buffer: {{ type: {type}, max_events: {rate} }}
 """
-BODY = b'{"n":%d,"fill":"' + b"x" * 2000 + b'"}'
+
+
+def body_of(number, size):
+    return b'{"n":%d,"fill":"%s"}' % (number, b"x" * size)
+
+
 HEADERS = {"Content-Type": "application/json"}
 
 
 class Client(threading.Thread):
-    def __init__(self, address, number):
+    def __init__(self, address, number, size):
         super().__init__(daemon=True)
-        self.address, self.number = address, number * 10**8
+        self.address, self.number, self.size = address, number * 10**8, size
         self.accepted, self.refused, self.wrong, self.slowest, self.is_over = set(), 0, [], 0, False
         self.start()
 
@@ -41,7 +51,7 @@ class Client(threading.Thread):
             self.number += 1
             begun = time.monotonic()
             try:
-                c.request("POST", "/o", BODY % self.number, HEADERS)
+                c.request("POST", "/o", body_of(self.number, self.size), HEADERS)
                 a = c.getresponse()
                 text = a.read()
             except (OSError, http.client.HTTPException) as e:
@@ -59,18 +69,16 @@ class Client(threading.Thread):
 
 
 class Overload(Case):
-    def memory_kb(self, r):
+    def peak(self, r):
         with open(f"/proc/{r.pid}/status", encoding="utf-8") as f:
-            return next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+            return next(int(line.split()[1]) << 10 for line in f if line.startswith("VmHWM"))
 
-    def run_it(self, kind):
+    def run_it(self, kind, memory=32, size=2000, rate=RATE, seconds=SECONDS):
         receiver = self.stub(200)
-        r = self.start(PIPELINE.format(url=receiver.url, rate=RATE, type=kind))
-        clients = [Client(r.address("api"), n) for n in range(CLIENTS)]
-        time.sleep(SECONDS / 3)
-        early = self.memory_kb(r)
-        time.sleep(SECONDS * 2 / 3)
-        late = self.memory_kb(r)
+        r = self.start(PIPELINE.format(url=receiver.url, rate=rate, type=kind, memory=memory, workers=WORKERS))
+        clients = [Client(r.address("api"), n, size) for n in range(CLIENTS)]
+        time.sleep(seconds)
+        late = self.peak(r)
         for c in clients:
             c.is_over = True
         for c in clients:
@@ -81,7 +89,7 @@ class Overload(Case):
         if kind == "durable":  # before a buffer in memory clients wait for the sink
             self.assertGreater(refused, 0, "it was too much")
         begun = time.monotonic()
-        wait_for(lambda: request(r.address("api"), "POST", "/o", BODY % 1, HEADERS).status == 200, "one more is accepted")
+        wait_for(lambda: request(r.address("api"), "POST", "/o", body_of(1, size), HEADERS).status == 200, "one more is accepted")
         again = time.monotonic() - begun
 
         def arrived():
@@ -92,11 +100,10 @@ class Overload(Case):
         self.assertEqual(r.weir("audit").returncode, 0)
         r.stop()
         if not IS_SANITIZED:
-            self.assertLess(late, 200 << 10, "memory stays bounded")
-            self.assertLess(late - early, 40 << 10, "and does not grow")
-        print(f"overload ({kind}): {len(accepted) + refused} requests in {SECONDS} s for a sink that takes {RATE} "
+            self.assertLess(late, (memory << 20) + CONSTANT, "the budget and a constant")
+        print(f"overload ({kind}, {size} bytes): {len(accepted) + refused} requests in {seconds} s for a sink that takes {rate} "
               f"a second: {len(accepted)} accepted and delivered, {refused} refused, slowest answer "
-              f"{max(c.slowest for c in clients):.1f} s, memory {early >> 10} to {late >> 10} MiB at most, "
+              f"{max(c.slowest for c in clients):.1f} s, {late >> 20} MiB at most with a budget of {memory}, "
               f"accepted again after {again:.1f} s, nothing lost")
 
     def test_on_disk(self):
@@ -104,6 +111,14 @@ class Overload(Case):
 
     def test_in_memory(self):
         self.run_it("memory")
+
+    @unittest.skipUnless(is_long(), "in make faults")
+    def test_budgets(self):
+        for memory in (16, 64):
+            for size, rate in ((100, 1000), (10000, 200), (200000, 20)):
+                for kind in ("durable", "memory"):
+                    with self.subTest(memory=memory, size=size, kind=kind):
+                        self.run_it(kind, memory, size, rate, 10)
 
 
 if __name__ == "__main__":
