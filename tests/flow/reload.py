@@ -355,7 +355,7 @@ sinks: {{ out: {{ plugin: file, inputs: [lines], path: out.ndjson }} }}
         self.reload(r, text.replace("URL", fast.url))
         r.post("api", "/users", {"name": "second", "email": "a@b.c"})
         wait_for(lambda: fast.requests, "the second request")
-        self.assertEqual(r.ledger()["in_flight"], 1)
+        wait_for(lambda: r.ledger()["in_flight"] == 1, "the second event to be settled")
         slow.close()  # the connection breaks: it is tried again, by the new one
         r.wait_settled()
         self.assertEqual(sorted(json.loads(b)["name"] for b in fast.bodies), ["first", "second"])
