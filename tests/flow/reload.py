@@ -348,7 +348,7 @@ sinks: {{ out: {{ plugin: file, inputs: [lines], path: out.ndjson }} }}
     def test_what_is_under_way_ends_where_it_began(self):
         """A changed sink: requests of the old instance end with it; it is stopped after them."""
         slow, fast = self.stub("hang"), self.stub(200)
-        text = self.text(more="  hook: { plugin: http, inputs: [bus.all], url: 'URL' }\n")
+        text = self.text(more="  hook: { plugin: http, inputs: [bus.all], url: 'URL', concurrency: 4 }\n")
         r = self.begin(text=text.replace("URL", slow.url))
         r.post("api", "/users", {"name": "first", "email": "a@b.c"})
         wait_for(lambda: slow.requests, "the first request")
