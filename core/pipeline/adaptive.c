@@ -5,9 +5,9 @@
 #define BASE_MIN_NS    INT64_C(5000000)  /* who answers faster is not waited for */
 #define ROUND_NS       INT64_C(20000000) /* a round lasts no shorter */
 enum { ROUND_MIN = 10 };                 /* batches: fewer say nothing */
-static const double AT_EASE = 1.25;      /* of the unloaded sink's time: there is room for more */
-static const double TOO_SLOW = 1.5;
-static const double CUT = 0.7, FALL_MOST = 0.5, FALL_LEAST = 0.9;
+static const double at_ease = 1.25;      /* of the unloaded sink's time: there is room for more */
+static const double too_slow = 1.5;
+static const double cut_to = 0.7, fall_most = 0.5, fall_least = 0.9;
 
 static double bounded(const struct adaptive *a, double limit)
 {
@@ -58,7 +58,7 @@ static void cut(struct adaptive *a, int64_t begun_ns, int64_t now_ns)
 {
     if (begun_ns <= a->cut_ns)
         return;
-    a->limit = bounded(a, (a->is_trial ? a->untried : a->limit) * CUT);
+    a->limit = bounded(a, (a->is_trial ? a->untried : a->limit) * cut_to);
     a->is_rising = a->is_trial = false;
     a->cut_ns = now_ns;
     begin_round(a, now_ns);
@@ -75,7 +75,7 @@ static void end_trial(struct adaptive *a, int64_t took_ns, bool is_wanted)
 /* At the minimum nothing waits inside of the sink that could be helped by less. */
 static void learn_base(struct adaptive *a, int64_t took_ns)
 {
-    bool is_new = !a->base_ns || (is_at_min(a) && (double)took_ns > TOO_SLOW * (double)a->base_ns);
+    bool is_new = !a->base_ns || (is_at_min(a) && (double)took_ns > too_slow * (double)a->base_ns);
     if (is_new)
         a->base_ns = took_ns;
     else if (is_at_min(a) || took_ns < a->base_ns)
@@ -87,16 +87,16 @@ static void learn_base(struct adaptive *a, int64_t took_ns)
 static void adapt(struct adaptive *a, int64_t took_ns)
 {
     double slow = (double)took_ns / (double)a->base_ns;
-    if (slow > TOO_SLOW && ++a->slow_rounds > 1) {
-        double fall = AT_EASE / slow;
-        fall = fall < FALL_MOST ? FALL_MOST : fall > FALL_LEAST ? FALL_LEAST : fall;
+    if (slow > too_slow && ++a->slow_rounds > 1) {
+        double fall = at_ease / slow;
+        fall = fall < fall_most ? fall_most : fall > fall_least ? fall_least : fall;
         a->limit = bounded(a, a->limit * fall);
         a->is_rising = is_at_min(a); /* what it can do may be all new */
     }
-    if (slow > TOO_SLOW)
+    if (slow > too_slow)
         return;
     a->slow_rounds = 0;
-    if (slow <= AT_EASE)
+    if (slow <= at_ease)
         a->limit = bounded(a, a->is_rising ? 2 * a->limit : a->limit + 1);
     else
         a->is_rising = false;

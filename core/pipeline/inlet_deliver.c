@@ -319,6 +319,40 @@ static void run_transform(struct inlet *in, size_t n)
     transform_run(in->lane, b);
 }
 
+/* False: nothing may go now. */
+static bool deliver_batch(struct inlet *in)
+{
+    if (waits_for_more(in))
+        return false;
+    size_t n = inlet_rate_room(in, inlet_is_probing(in) ? 1 : inlet_batch_max(in));
+    if (!n)
+        return false;
+    struct flight *f = flight_new(in);
+    f->batch = batch_with_block(in->worker, block_new(in->worker));
+    block_unref(f->batch->block);
+    fill_flight(f, n);
+    if (f->batch->pub.count)
+        flight_send(f, true);
+    else
+        inlet_flight_free(f); /* all stand in line */
+    return true;
+}
+
+/* False: a backlog is worked off by turns, and this one is over. */
+static bool deliver_inline(struct inlet *in)
+{
+    run_transform(in, (size_t)in->batch->max_events);
+    if (in->reader)
+        inlet_wake(in);
+    return !in->reader;
+}
+
+static bool may_deliver(struct inlet *in)
+{
+    return in->flights < in->flights_max && !atomic_load(&in->is_held) && inlet_may_send(in) &&
+           (inlet_has_retry_room(in) || inlet_is_probing(in));
+}
+
 void inlet_deliver(struct inlet *in)
 {
     if (in->is_delivering || !in->is_started || atomic_load(&in->is_held) ||
@@ -326,35 +360,15 @@ void inlet_deliver(struct inlet *in)
         return;
     in->is_delivering = true;
     inlet_trim(in);
-    while (in->flights < in->flights_max && !atomic_load(&in->is_held) && inlet_may_send(in) &&
-           (inlet_has_retry_room(in) || inlet_is_probing(in))) {
+    while (may_deliver(in)) {
         if (!in->ready.count)
             inlet_read_backlog(in);
         if (!next_ring(in) && inlet_is_probing(in))
             inlet_retry_first(in);
         if (!next_ring(in))
             break;
-        if (in->stage->role == ROLE_TRANSFORM) {
-            run_transform(in, (size_t)in->batch->max_events);
-            if (!in->reader)
-                continue;
-            inlet_wake(in); /* a backlog is worked off by turns */
+        if (in->stage->role == ROLE_TRANSFORM ? !deliver_inline(in) : !deliver_batch(in))
             break;
-        }
-        if (waits_for_more(in))
-            break;
-        size_t n = inlet_is_probing(in) ? 1 : inlet_batch_max(in);
-        n = inlet_rate_room(in, n);
-        if (!n)
-            break;
-        struct flight *f = flight_new(in);
-        f->batch = batch_with_block(in->worker, block_new(in->worker));
-        block_unref(f->batch->block);
-        fill_flight(f, n);
-        if (f->batch->pub.count)
-            flight_send(f, true);
-        else
-            inlet_flight_free(f); /* all stand in line */
     }
     if (in->flights >= in->flights_max && (next_ring(in) || atomic_load(&in->is_spilled)) &&
         budget_has_room(&in->stage->pipeline->inflow, 0))
