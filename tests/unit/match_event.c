@@ -416,6 +416,7 @@ int main(void)
 {
     Suite *s = suite_create("match_event");
     TCase *t = tcase_create("event");
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, envelope_members);
     tcase_add_test(t, bodies_that_are_no_json);
     tcase_add_test(t, envelope_text);
