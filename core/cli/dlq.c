@@ -11,8 +11,8 @@
 #include "cli/commands.h"
 #include "cli/store.h"
 #include "config/config.h"
-#include "match/match.h"
 #include "pipeline/letters.h"
+#include "pipeline/where.h"
 #include "json/json.h"
 
 struct options {
@@ -513,23 +513,18 @@ static int purge(struct dlq *d)
 static int check_options(struct dlq *d)
 {
     const struct options *o = d->o;
-    struct match_error reason = {{0}, 0};
+    struct match_set *set;
+    struct error e = {0};
     if (o->rate && !cli_read_rate(o->rate, &d->rate))
         return cli_usage_error(&command_dlq, "--rate is a number a second, such as 100/s");
     if (o->older_than && !unit_parse_duration(weir_text(o->older_than), &d->older_than_ns))
         return cli_usage_error(&command_dlq, "--older-than is a time such as 30m or 2h");
     if (!o->where)
         return 0;
-    const struct match_env env = {"000000000000", "us-east-1"};
-    struct match_set *set = match_set_new(&env);
-    weir_str where = weir_text(o->where);
-    bool is_json = json_check(where, NULL, NULL) == WEIR_OK;
-    bool is_good = is_json && match_add(set, where, &reason) == WEIR_OK;
+    if (where_compile(weir_text(o->where), NULL, &set, &e) < 0)
+        return cli_usage_error(&command_dlq, "--%s", e.text);
     match_set_free(set);
-    if (is_good)
-        return 0;
-    return cli_usage_error(&command_dlq, "--where is no event pattern: %s",
-                           is_json ? reason.reason : "it is not JSON");
+    return 0;
 }
 
 static void fini(struct dlq *d)

@@ -11,6 +11,7 @@
 #include "pipeline/codec.h"
 #include "pipeline/dead.h"
 #include "pipeline/inlet.h"
+#include "pipeline/where.h"
 #include "json/json.h"
 
 enum { SCAN_MAX = 4096, UNIT_BYTES = 1 << 20, SHOW_BYTES = 16 << 20, GONE_NAMES = 1 << 10 };
@@ -339,16 +340,10 @@ static void submit(struct walk *w)
 
 static int compile(struct walk *w, struct error *e)
 {
-    struct match_error reason = {{0}, 0};
-    const struct match_env env = {"000000000000", "us-east-1"};
-    weir_str where = w->query->where;
-    if (!where.len)
+    if (!w->query->where.len)
         return 0;
-    w->set = match_set_new(w->pipeline ? &w->pipeline->env : &env);
-    if (json_check(where, NULL, NULL) != WEIR_OK || match_add(w->set, where, &reason) != WEIR_OK)
-        return error_set(e, EXIT_USAGE_ERROR, "where is no event pattern: %s",
-                         reason.reason[0] ? reason.reason : "it is not JSON");
-    match_seal(w->set);
+    if (where_compile(w->query->where, w->pipeline ? &w->pipeline->env : NULL, &w->set, e) < 0)
+        return -1;
     w->ctx = match_ctx_new(w->set);
     return 0;
 }

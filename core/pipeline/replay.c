@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "pipeline/replay_priv.h"
 #include "pipeline/services.h"
+#include "pipeline/where.h"
 #include "json/json.h"
 
 enum {
@@ -35,25 +36,6 @@ void replay_free(struct replay *r)
     mem_free(r->where);
     mem_free(r->reason);
     mem_free(r);
-}
-
-int replay_compile(weir_str where, const struct match_env *env, struct match_set **set,
-                   struct error *e)
-{
-    struct match_error reason = {{0}, 0};
-    *set = NULL;
-    if (!where.len)
-        return 0;
-    *set = match_set_new(env);
-    bool is_json = json_check(where, NULL, NULL) == WEIR_OK;
-    if (!is_json || match_add(*set, where, &reason) != WEIR_OK) {
-        match_set_free(*set);
-        *set = NULL;
-        return error_set(e, EXIT_USAGE_ERROR, "where is no event pattern: %s",
-                         is_json ? reason.reason : "it is not JSON");
-    }
-    match_seal(*set);
-    return 0;
 }
 
 /* "bus.large" is "large" of this bus. */
@@ -119,7 +101,6 @@ void replay_find_range(struct archive *a, int64_t from_ns, int64_t to_ns, struct
 
 int replay_check(const struct replay_spec *s, struct error *e)
 {
-    const struct match_env env = {"000000000000", "us-east-1"};
     struct match_set *set;
     if (s->name && !replay_is_name(s->name))
         return error_set(e, EXIT_USAGE_ERROR,
@@ -132,7 +113,9 @@ int replay_check(const struct replay_spec *s, struct error *e)
         return error_set(e, EXIT_USAGE_ERROR, "where has more than %d bytes", REPLAY_WHERE_MAX);
     if (s->speed > 0 && s->rate_per_s > 0)
         return error_set(e, EXIT_USAGE_ERROR, "a replay has a speed or a rate, not both");
-    if (replay_compile(s->where, &env, &set, e) < 0)
+    if (!s->where.len)
+        return 0;
+    if (where_compile(s->where, NULL, &set, e) < 0)
         return -1;
     match_set_free(set);
     return 0;

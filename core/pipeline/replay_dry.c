@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "pipeline/codec.h"
 #include "pipeline/replay_priv.h"
+#include "pipeline/where.h"
 #include "json/json.h"
 
 /* And a record, and 1 KiB, for each rule: they are compiled anew for each page. */
@@ -70,7 +71,7 @@ static int open_dry(struct dry *d, const struct replay_rules *rules, struct erro
         add_rule(d, &rules->items[i]);
     match_seal(d->rules_set);
     d->rules_ctx = match_ctx_new(d->rules_set);
-    if (replay_compile(weir_text(r->where ? r->where : ""), rules->env, &d->set, e) < 0)
+    if (r->where && where_compile(weir_text(r->where), rules->env, &d->set, e) < 0)
         return -1;
     d->ctx = d->set ? match_ctx_new(d->set) : NULL;
     return 0;

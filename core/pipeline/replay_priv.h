@@ -93,9 +93,6 @@ void replay_free(struct replay *r);
 int replay_check(const struct replay_spec *s, struct error *e);
 struct archive *replay_archive(const struct replays *rs, const char *name, struct error *e);
 int replay_resolve(struct replay *r, struct error *e);
-/* Its pattern, compiled; NULL with where.len 0. -1: it is none. */
-int replay_compile(weir_str where, const struct match_env *env, struct match_set **set,
-                   struct error *e);
 /* The records that are meant, exactly: first is end where there are none. */
 void replay_find_range(struct archive *a, int64_t from_ns, int64_t to_ns,
                        struct archive_range *out);

@@ -9,6 +9,7 @@
 #include "pipeline/codec.h"
 #include "pipeline/replay_priv.h"
 #include "pipeline/trace.h"
+#include "pipeline/where.h"
 
 #define MS INT64_C(1000000)
 enum {
@@ -321,7 +322,7 @@ static bool begin(struct replay *r)
     struct error e = {0};
     bool is_first = false;
     if (replay_resolve(r, &e) < 0 ||
-        replay_compile(weir_text(r->where ? r->where : ""), &p->env, &r->set, &e) < 0) {
+        (r->where && where_compile(weir_text(r->where), &p->env, &r->set, &e) < 0)) {
         replay_end(r, REPLAY_FAILED, e.text);
         return false;
     }

@@ -3,8 +3,6 @@
 The driver sends, receives, removes, rotates and compacts over small segments. At its n-th operation the
 disk answers with an error, or the process is killed; what is then on disk must hold all that was accepted,
 once and unchanged, and sums that fit. Long: every n; else some. Then the same for the whole runner."""
-import contextlib
-import json
 import os
 import random
 import shutil
@@ -13,7 +11,7 @@ import subprocess
 import sys
 import threading
 
-from shim import DRIVER, FOR_EVER, IS_SANITIZED, KINDS, Shim, environment, is_long
+from shim import DRIVER, FOR_EVER, IS_SANITIZED, KINDS, Shim, environment, is_long, whole_lines
 from harness import ROOT, Case, main, request, wait_for, weir
 
 PIPELINE = os.path.join(ROOT, "config/pipeline.yaml")
@@ -119,19 +117,6 @@ class Whole(Case):
                 if a.status not in (429, 503):
                     self.wrong.append((a.status, a.text))
 
-    @staticmethod
-    def ids_of(path):
-        """A line that was cut in two is ended by the next run, and its event comes again."""
-        ids = set()
-        try:
-            with open(path, encoding="utf-8") as f:
-                for line in f:
-                    with contextlib.suppress(ValueError):
-                        ids.add(json.loads(line)["id"])
-        except FileNotFoundError:
-            pass
-        return ids
-
     def one(self, n, way, seed):
         self.is_over, self.wrong, self.answers = False, [], set()
         what = f"{name_of(way)} at operation {n}, seed {seed}"
@@ -157,7 +142,7 @@ class Whole(Case):
         out = self.path("data/users.ndjson")
 
         def missing():
-            return set(accepted) - self.ids_of(out)
+            return set(accepted) - {line["id"] for line in whole_lines(out)}
         wait_for(lambda: not missing(), lambda: f"{what}: {missing()}\n{r.log}")
         r.wait_settled(dead_lettered=0)
         r.stop()

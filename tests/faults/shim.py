@@ -1,5 +1,7 @@
 """shim.py: what a preloaded shim.so is told: which operation on a disk fails, and how."""
+import contextlib
 import errno
+import json
 import mmap
 import os
 import struct
@@ -24,6 +26,21 @@ FIELDS = ("ops", "first", "until", "fired", "space", "clock_ns", "kinds", "fault
 def is_long():
     """`make faults`: all of it, for minutes. Else the part that is in `make test`."""
     return bool(os.environ.get("WEIR_FAULTS_LONG"))
+
+
+def whole_lines(path):
+    """The events of a file sink. A line that was cut in two is ended by the next run, and its event comes
+    again; the file may be gone with the folder's unsynced names."""
+    found = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            for line in f:
+                with contextlib.suppress(ValueError):
+                    value = json.loads(line)
+                    found += [value] if isinstance(value, dict) else []
+    except FileNotFoundError:
+        pass
+    return found
 
 
 class Shim:
