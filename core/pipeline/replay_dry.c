@@ -104,7 +104,7 @@ static void look_at(struct dry *d, struct event *ev, size_t bytes)
     replay_set_name(ev, d->replay->name ? d->replay->name : "");
     d->events++;
     d->bytes += bytes;
-    size_t n = hits_of(d->rules_ctx, ev, &hits);
+    size_t n = d->rules ? hits_of(d->rules_ctx, ev, &hits) : 0;
     for (size_t i = 0; i < n; i++)
         d->rules[hits[i]].events++;
     d->unmatched += !n;
