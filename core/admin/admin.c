@@ -639,10 +639,23 @@ static int add_routes(struct admin *a, struct error *e)
     return 0;
 }
 
+static char *address_path(const struct pipeline *p)
+{
+    return mem_format("%s/admin.address", p->plan->settings.data_dir);
+}
+
+/* Of a runner that was killed: somebody else may listen there now. */
+static void forget_address(const struct pipeline *p)
+{
+    char *path = address_path(p);
+    (void)unlink(path);
+    mem_free(path);
+}
+
 /* The real address (port 0 picks one), for commands that find the data directory in use. */
 static void tell_address(struct admin *a, const char *address)
 {
-    a->address_path = mem_format("%s/admin.address", a->pipeline->plan->settings.data_dir);
+    a->address_path = address_path(a->pipeline);
     int fd = open(a->address_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, address, strlen(address)) != (ssize_t)strlen(address))
         log_write(WEIR_WARN, NULL, "%s cannot be written: commands will not find this runner",
@@ -655,6 +668,7 @@ struct admin *admin_start(struct pipeline *p, struct loop *l, struct error *e)
 {
     const char *address = p->plan->settings.admin;
     char text[128];
+    forget_address(p);
     if (!address || strcmp(address, "off") == 0)
         return NULL;
     struct admin *a = MEM_NEW(struct admin);

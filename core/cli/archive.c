@@ -22,7 +22,7 @@ static const struct cli_option options[] = {
      "show: what came then or later: 2026-11-22T08:00:00Z, or 2h for two hours ago", CLI_TEXT,
      offsetof(struct options, from)},
     {"until", 0, "TIME", "show: what came before", CLI_TEXT, offsetof(struct options, until)},
-    {"limit", 'n', "N", "show: at most so many (all)", CLI_NUMBER, offsetof(struct options, limit)},
+    {"limit", 'n', "N", "show: at most so many (all)", CLI_COUNT, offsetof(struct options, limit)},
     {"json", 0, NULL, "ls: JSON instead of a table", CLI_FLAG, offsetof(struct options, json)},
     {"yes", 'y', NULL, "purge: needed, as it cannot be undone", CLI_FLAG,
      offsetof(struct options, yes)},

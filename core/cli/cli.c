@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,9 +170,11 @@ static bool store(const struct cli_option *o, void *base, const char *value)
         list->items[list->count] = NULL;
         return true;
     }
-    case CLI_NUMBER: {
+    case CLI_NUMBER:
+    case CLI_COUNT: {
         uint64_t n = 0;
         bool ok = text_to_u64(weir_text(value), &n) && n <= INT64_MAX;
+        ok = ok && (n || o->kind == CLI_NUMBER);
         *(int64_t *)at = (int64_t)n;
         return ok;
     }
@@ -212,7 +215,8 @@ static int take_option(struct parsing *p, const struct cli_option *o, void *base
         value = p->argv[p->next++];
     }
     if (!store(o, base, value))
-        return cli_usage_error(p->command, "%s needs a whole number, found %s", text, value);
+        return cli_usage_error(p->command, "%s needs a whole number%s, found %s", text,
+                               o->kind == CLI_COUNT ? " of at least 1" : "", value);
     return 0;
 }
 
@@ -313,7 +317,9 @@ static int flush_output(int code)
 
 int cli_main(int argc, char **argv)
 {
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
     open_standard_files();
+    (void)sigaction(SIGXFSZ, &ignore, NULL); /* a file at its limit is an error like a full disk */
     const char *name = argc > 1 ? argv[1] : NULL;
     if (!name)
         return print_commands(stderr);

@@ -33,7 +33,7 @@ static const struct cli_option options[] = {
      offsetof(struct options, where)},
     {"older-than", 0, "TIME", "dead for longer than this alone, such as 2h", CLI_TEXT,
      offsetof(struct options, older_than)},
-    {"limit", 'n', "N", "at most so many (ls: 50; else all)", CLI_NUMBER,
+    {"limit", 'n', "N", "at most so many (ls: 50; else all)", CLI_COUNT,
      offsetof(struct options, limit)},
     {"newest", 0, NULL, "ls: the newest first, not the oldest", CLI_FLAG,
      offsetof(struct options, newest)},
@@ -65,6 +65,7 @@ struct dlq {
     const char *act, *id;
     char *data_dir, **stages;
     struct journal *journal; /* of a stopped pipeline, once it was asked for */
+    bool is_writer;          /* it can be changed */
     char **queues;
     size_t queue_count, queue_cap;
     int64_t older_than_ns;
@@ -97,22 +98,25 @@ static uint64_t number_of(weir_str object, const char *name)
     return v.ptr && text_to_u64(v, &n) ? n : 0;
 }
 
-static int open_stopped(struct dlq *d)
+/* To look is no reason to keep a runner from starting, or to write. */
+static int open_stopped(struct dlq *d, bool is_to_change)
 {
     struct error e = {0};
-    if (d->journal)
+    if (d->journal && (d->is_writer || !is_to_change))
         return 0;
-    d->journal = store_open(d->data_dir, &e);
+    journal_close(d->journal);
+    d->journal = is_to_change ? store_open(d->data_dir, &e) : store_read(d->data_dir, &e);
+    d->is_writer = is_to_change;
     return d->journal ? 0 : cli_fail(&e);
 }
 
-static int page_stopped(struct dlq *d, weir_str request, struct buf *out)
+static int page_stopped(struct dlq *d, weir_str request, bool is_to_change, struct buf *out)
 {
     struct letters_query q;
     struct letters_page page = {0};
     struct error e = {0};
     struct arena a;
-    int code = open_stopped(d);
+    int code = open_stopped(d, is_to_change);
     if (code)
         return code;
     arena_init(&a);
@@ -166,7 +170,8 @@ static int ask_page(struct dlq *d, const char *queue, uint64_t from, uint64_t un
     int code = d->journal ? 1 : store_post(d->data_dir, "/dead-letters", buf_str(&request), out);
     if (code == 1) {
         out->len = 0;
-        code = page_stopped(d, buf_str(&request), out);
+        bool is_looking = is_dry || strcmp(d->act, "list") == 0 || strcmp(d->act, "show") == 0;
+        code = page_stopped(d, buf_str(&request), !is_looking, out);
     }
     buf_fini(&request);
     return code;
@@ -179,7 +184,7 @@ static int find_queues(struct dlq *d)
     int code = store_ask(d->data_dir, "GET", "/dead-letters", &out);
     if (code == 1) {
         out.len = 0;
-        code = open_stopped(d);
+        code = open_stopped(d, false);
         if (!code)
             letters_queues(d->journal, &out);
     }
@@ -192,6 +197,8 @@ static int find_queues(struct dlq *d)
         MEM_PUSH(d->queues, d->queue_count, d->queue_cap) = mem_copy(name.ptr, name.len);
         d->total += number_of(e.value, "letters");
     }
+    if (!code && d->o->queue && !d->queue_count) /* it holds none, or is none: that is told then */
+        MEM_PUSH(d->queues, d->queue_count, d->queue_cap) = mem_text(d->o->queue);
     arena_fini(&a);
     buf_fini(&out);
     return code;
@@ -329,7 +336,7 @@ static int work_off_all(struct dlq *d, bool is_dry)
 
 /* ---- ls ---- */
 
-static void print_row(weir_str letter, struct arena *a)
+static void print_row(weir_str letter, bool with_queue, struct arena *a)
 {
     weir_str reason = text_of(letter, "reason", a), code = text_of(letter, "code", a);
     size_t shown = reason.len;
@@ -341,9 +348,9 @@ static void print_row(weir_str letter, struct arena *a)
     static const struct column {
         const char *name;
         int width;
-    } columns[] = {{"letter", 7}, {"time", 24},    {"stage", 16},
+    } columns[] = {{"queue", 16}, {"letter", 7},   {"time", 24}, {"stage", 16},
                    {"class", 17}, {"attempts", 8}, {"id", 36}};
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+    for (size_t i = !with_queue; i < sizeof columns / sizeof *columns; i++) {
         weir_str v = text_of(letter, columns[i].name, a);
         (void)printf("%-*.*s  ", columns[i].width, (int)v.len, v.ptr);
     }
@@ -373,7 +380,10 @@ static void print_summary(const struct dlq *d)
 static void print_list(const struct dlq *d)
 {
     struct arena a;
+    bool with_queue = d->queue_count > 1; /* each numbers its letters itself */
     arena_init(&a);
+    if (d->line_count && !d->o->json && with_queue)
+        (void)printf("%-16s  ", "QUEUE");
     if (d->line_count && !d->o->json)
         (void)printf("%-7s  %-24s  %-16s  %-17s  %-8s  %-36s  %s\n", "LETTER", "TIME", "STAGE",
                      "CLASS", "ATTEMPTS", "EVENT", "ERROR");
@@ -382,7 +392,7 @@ static void print_list(const struct dlq *d)
         if (d->o->json)
             (void)printf("%s\n", line);
         else
-            print_row(weir_text(line), &a);
+            print_row(weir_text(line), with_queue, &a);
     }
     arena_fini(&a);
     if (d->o->json)
@@ -423,19 +433,23 @@ static void print_whole(weir_str letter, struct arena *a)
     (void)printf("\n%.*s\n", (int)text.len, text.ptr ? text.ptr : "");
 }
 
-static int show(struct dlq *d)
+static int none_such(const struct dlq *d)
 {
     struct error e = {0};
+    (void)error_set(&e, EXIT_BAD_DATA,
+                    "no dead letter %s: an event's id, or a number of `weir dlq ls`", d->id);
+    return cli_fail(&e);
+}
+
+static int show(struct dlq *d)
+{
     struct arena a;
     d->act = "show";
     int code = work_off_all(d, false);
     if (code)
         return code;
-    if (!d->line_count) {
-        (void)error_set(&e, EXIT_BAD_DATA,
-                        "no dead letter %s: an event's id, or a number of `weir dlq ls`", d->id);
-        return cli_fail(&e);
-    }
+    if (!d->line_count)
+        return none_such(d);
     arena_init(&a);
     for (size_t i = 0; i < d->line_count; i++) {
         if (d->o->json)
@@ -451,13 +465,16 @@ static int show(struct dlq *d)
 
 static int tell(const struct dlq *d, const char *done)
 {
+    if (d->id && !d->matched && !is_interrupted)
+        return none_such(d);
     if (d->o->json) {
         (void)printf("{\"matched\":%" PRIu64 ",\"%s\":%" PRIu64 ",\"busy\":%" PRIu64
                      ",\"gone\":%" PRIu64 ",\"is_dry_run\":%s,\"is_interrupted\":%s}\n",
                      d->matched, done, d->done, d->busy, d->gone, d->o->dry_run ? "true" : "false",
                      is_interrupted ? "true" : "false");
     } else {
-        (void)printf("%s%" PRIu64 " dead letters %s\n", d->o->dry_run ? "dry run: would be " : "",
+        (void)printf(d->o->dry_run ? "dry run: %" PRIu64 " dead letters would be %s\n"
+                                   : "%" PRIu64 " dead letters %s\n",
                      d->done, done);
     }
     if (d->gone)
@@ -472,10 +489,24 @@ static int tell(const struct dlq *d, const char *done)
     return 130;
 }
 
+/* Each queue numbers its letters from 0: a number alone would mean one of each. */
+static int check_id(const struct dlq *d)
+{
+    uint64_t number;
+    if (!d->id || d->queue_count < 2 || !text_to_u64(weir_text(d->id), &number))
+        return 0;
+    return cli_usage_error(&command_dlq,
+                           "%zu queues hold dead letters, and each may have a number %s: name one "
+                           "with --queue, such as %s",
+                           d->queue_count, d->id, d->queues[0]);
+}
+
 static int redrive(struct dlq *d)
 {
     d->act = "redrive";
-    int code = work_off_all(d, d->o->dry_run);
+    int code = check_id(d);
+    if (!code)
+        code = work_off_all(d, d->o->dry_run);
     return code ? code : tell(d, "redriven");
 }
 
@@ -500,9 +531,9 @@ static bool is_confirmed(struct dlq *d, int *code)
 
 static int purge(struct dlq *d)
 {
-    int code = 0;
     d->act = "purge";
-    if (!is_confirmed(d, &code))
+    int code = check_id(d);
+    if (code || !is_confirmed(d, &code))
         return code;
     code = work_off_all(d, d->o->dry_run);
     return code ? code : tell(d, "purged");
@@ -541,8 +572,7 @@ static void fini(struct dlq *d)
     mem_free(d->lines);
     mem_free(d->counts);
     buf_fini(&d->gone_names);
-    if (d->journal)
-        journal_close(d->journal);
+    journal_close(d->journal);
     store_stages_free(d->stages);
     mem_free(d->data_dir);
 }

@@ -26,7 +26,7 @@ static const struct cli_option options[] = {
      offsetof(struct options, stream)},
     {"from", 0, "N", "dump: only from this sequence on", CLI_NUMBER,
      offsetof(struct options, from)},
-    {"limit", 'n', "N", "dump: at most so many lines (all)", CLI_NUMBER,
+    {"limit", 'n', "N", "dump: at most so many lines (all)", CLI_COUNT,
      offsetof(struct options, limit)},
     {"live", 0, NULL, "dump: only what is not acknowledged", CLI_FLAG,
      offsetof(struct options, live)},

@@ -18,7 +18,7 @@ struct options {
 
 static const struct cli_option options[] = {
     CLI_STORE_OPTIONS(struct options),
-    {"max", 'n', "N", "peek: at most so many messages (10); redrive: the same (all)", CLI_NUMBER,
+    {"max", 'n', "N", "peek: at most so many messages (10); redrive: the same (all)", CLI_COUNT,
      offsetof(struct options, max)},
     {"to", 0, "QUEUE", "redrive: into this queue, not back to the stages", CLI_TEXT,
      offsetof(struct options, to)},
@@ -106,7 +106,8 @@ static int stopped(const struct options *o, const char *verb, const char *name,
     struct error e = {0};
     uint64_t purged = 0;
     struct redrive r = {.from = name, .to = o->to, .max = (uint64_t)o->max};
-    struct journal *j = store_open(data_dir, &e);
+    bool is_looking = strcmp(verb, "ls") == 0 || strcmp(verb, "peek") == 0;
+    struct journal *j = is_looking ? store_read(data_dir, &e) : store_open(data_dir, &e);
     if (!j)
         return cli_fail(&e);
     int failed = 0;

@@ -169,6 +169,17 @@ static void stage_is_broken(void *user)
     loop_post(r->loop, &r->broken);
 }
 
+/* Before anything is opened: SIGHUP waits for the pipeline, which a long recovery may hold up. */
+static void signals_prepare(void)
+{
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
 static int signals_open(void)
 {
     sigset_t set;
@@ -177,9 +188,6 @@ static int signals_open(void)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    (void)sigaction(SIGPIPE, &ignore, NULL);
-    (void)sigaction(SIGXFSZ, &ignore, NULL); /* a file at its limit is an error like a full disk */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -304,6 +312,7 @@ static int run(void *given, int argc, char **argv)
     int code = set_log(o);
     if (code)
         return code;
+    signals_prepare();
     code = load_pipeline(argc ? argv[0] : NULL, &o->file, false, &l);
     if (code == EXIT_OK)
         code = run_plan(&l, argc ? argv[0] : NULL, o);

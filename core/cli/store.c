@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "journal/inspect.h"
 #include "net/http_client.h"
 #include "json/json.h"
 
@@ -60,6 +61,17 @@ int store_find_stages(const struct cli_store *s, char **path, char ***stages)
         *stages = NULL;
     }
     return cli_fail(&e);
+}
+
+/* A runner that was killed leaves its address behind, and another pipeline's may be there by now: who is
+ * asked must be the one that has the journal. */
+static bool is_in_use(const char *data_dir)
+{
+    char holder[200];
+    char *path = mem_format("%s/journal", data_dir);
+    bool is_held = inspect_holder(NULL, path, holder, sizeof holder);
+    mem_free(path);
+    return is_held;
 }
 
 static bool read_address(const char *data_dir, char *address, size_t size)
@@ -119,7 +131,7 @@ static int ask(const char *data_dir, const char *method, const char *target, wei
     struct error e = {0};
     struct asking a = {.out = out};
     const weir_attr control = {weir_text("X-Weir-Control"), weir_text("1")};
-    if (!read_address(data_dir, address, sizeof address))
+    if (!is_in_use(data_dir) || !read_address(data_dir, address, sizeof address))
         return 1;
     char *url = mem_format("http://%s%s", address, target);
     const struct http_fetch f = {.method = method,

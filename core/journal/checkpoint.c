@@ -398,23 +398,23 @@ static bool load(struct journal *j, const struct buf *b, bool *is_closed)
     return !in.is_bad;
 }
 
-/* The whole file, if it is a checkpoint. */
-static bool read_file(struct journal *j, int i, struct check_header *h, struct buf *b)
+/* The whole file: 1 if it is a checkpoint, else 0, or a negative errno: it is there and cannot be opened. */
+static int read_file(struct journal *j, int i, struct check_header *h, struct buf *b)
 {
     char *path = mem_format("%s/%s", j->path, names[i]);
     int fd = j->disk->open(j->disk, path, j->is_reader ? O_RDONLY : O_RDWR);
     mem_free(path);
     if (fd < 0)
-        return false;
+        return fd == -ENOENT ? 0 : fd;
     int64_t size = j->disk->size(j->disk, fd);
     j->checks[i].fd = fd;
     j->checks[i].bytes = size > 0 ? (uint64_t)size : 0;
     if (size < (int64_t)sizeof *h || disk_read_all(j->disk, fd, h, sizeof *h, 0) < 0 ||
         !check_header_check(h) || h->major != FORMAT_MAJOR || h->bytes > (uint64_t)size - sizeof *h)
-        return false;
+        return 0;
     size_t n = sizeof *h + h->bytes;
     if (disk_read_all(j->disk, fd, buf_room(b, n), n, 0) < 0)
-        return false;
+        return 0;
     b->len = n;
     return hash_crc32c(0, b->ptr + sizeof *h, h->bytes) == h->body_crc;
 }
@@ -426,7 +426,11 @@ int checkpoint_read(struct journal *j, struct check_found found[2], struct error
     for (int i = 0; i < 2; i++) {
         struct check_header h = {.major = FORMAT_MAJOR};
         struct buf b = {0};
-        bool is_good = read_file(j, i, &h, &b);
+        int is_good = read_file(j, i, &h, &b);
+        if (is_good < 0) {
+            buf_fini(&b);
+            return journal_cannot_open(j, -is_good, names[i], e);
+        }
         if (check_header_check(&h) && h.major != FORMAT_MAJOR) {
             buf_fini(&b);
             return error_set(e, EXIT_CONFIG,

@@ -330,6 +330,11 @@ bool checkpoint_has_room(struct journal *j);
 int quarantine_keep(struct journal *j, uint64_t segment, uint32_t offset, const char *bytes,
                     uint32_t n);
 
+/* ---- journal.c ---- */
+/* A file that is there and cannot be opened now may hold what was accepted: without it nothing is begun,
+ * as its records would count as lost and its name could be used again. */
+int journal_cannot_open(const struct journal *j, int sys_errno, const char *name, struct error *e);
+
 /* ---- recover.c ---- */
 int recover_run(struct journal *j, struct error *e);
 

@@ -180,6 +180,32 @@ static int take_lock(struct journal *j, const char *note, struct error *e)
     return 0;
 }
 
+static const char *remedy_of(int sys_errno)
+{
+    switch (sys_errno) {
+    case EMFILE:
+    case ENFILE:
+        return "allow more open files (ulimit -n, LimitNOFILE=): each file of the journal takes "
+               "one";
+    case EACCES:
+    case EPERM:
+        return "give all files of the directory to the user that runs weir (chown -R)";
+    default:
+        return "it may hold accepted events, so nothing is begun without it";
+    }
+}
+
+int journal_cannot_open(const struct journal *j, int sys_errno, const char *name, struct error *e)
+{
+    char reason[128];
+    if (e->code)
+        return -1;
+    (void)error_sys(e, sys_errno, "%s", name); /* for its code */
+    (void)snprintf(e->text, sizeof e->text, "journal %s: open %s: %s: %s", j->path, name,
+                   error_sys_text(sys_errno, reason, sizeof reason), remedy_of(sys_errno));
+    return -1;
+}
+
 static int prepare(struct journal *j, const struct journal_options *o, struct error *e)
 {
     if (!j->is_reader && (make_dir(j, e) < 0 || take_lock(j, o->lock_note, e) < 0))

@@ -26,6 +26,8 @@ struct found {
 struct walk {
     struct journal *j;
     struct error *e;
+    int unopened; /* a negative errno: why a file that is there cannot be opened */
+    char unopened_name[32];
     struct found *found;
     uint32_t count, cap;
     struct segment *at;
@@ -54,8 +56,13 @@ static void add_slot(void *user, const char *name)
     char path[4096];
     slot_path(j, (uint32_t)index, path, sizeof path);
     int fd = j->disk->open(j->disk, path, j->is_reader ? O_RDONLY : O_RDWR);
-    if (fd < 0)
+    if (fd < 0) {
+        if (fd != -ENOENT && !w->unopened)
+            (void)snprintf(w->unopened_name, sizeof w->unopened_name, "%s", name);
+        if (fd != -ENOENT && !w->unopened)
+            w->unopened = fd;
         return;
+    }
     if (j->slot_next <= index)
         j->slot_next = (uint32_t)index + 1;
     int64_t bytes = j->disk->size(j->disk, fd);
@@ -419,6 +426,8 @@ static void find_start(struct walk *w, bool has_check)
     if (has_check) {
         w->at = segment_find(j, j->last_number);
         w->pos = j->last_end;
+        if (!w->at) /* its slot is lost: what was written since goes on from there */
+            w->at = segment_add(j, &(struct segment_header){.number = j->last_number}, NULL);
         w->has_number = true;
         return;
     }
@@ -537,7 +546,7 @@ static void set_end(struct walk *w)
     j->active = NULL;
     if (!g)
         return;
-    if (w->is_closed && !j->is_reader) {
+    if (w->is_closed && g->slot && !j->is_reader) {
         g->is_sealed = false;
         g->is_loaded = true;
         j->active = g;
@@ -729,8 +738,11 @@ int recover_run(struct journal *j, struct error *e)
     struct walk w = {.j = j, .e = e};
     struct check_found checks[2] = {{{0}, 0}, {{0}, 0}};
     int result = j->disk->list(j->disk, j->path, add_slot, &w);
-    if (result < 0)
-        return error_sys(e, -result, "journal %s: read the directory", j->path);
+    if (result < 0 || w.unopened) {
+        free_found(&w);
+        return result < 0 ? error_sys(e, -result, "journal %s: read the directory", j->path)
+                          : journal_cannot_open(j, -w.unopened, w.unopened_name, e);
+    }
     for (uint32_t i = 0; i < w.count; i++)
         read_header(j, &w.found[i]);
     if (refuse_major(&w) < 0) {

@@ -364,7 +364,7 @@ int letters_page(const struct letters_query *q, struct letters_page *page,
 {
     struct queue *queue = q->queue ? queue_find(q->journal, q->queue) : NULL;
     if (!queue)
-        return error_set(e, EXIT_BAD_DATA, "no queue %s: `weir dlq ls` lists dead letters",
+        return error_set(e, EXIT_BAD_DATA, "no queue %s: `weir queue ls` lists all",
                          q->queue ? q->queue : "");
     struct walk *w = MEM_NEW(struct walk);
     *w = (struct walk){.journal = q->journal,

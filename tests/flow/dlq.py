@@ -76,12 +76,66 @@ class Dlq(Case):
         for args in (("list",), ("show",), ("ls", "--where", "x"), ("redrive", "--rate", "fast"),
                      ("ls", "--older-than", "2"), ("purge",)):
             self.assertEqual(r.weir("dlq", *args).returncode, 64, args)
+        for _ in range(2):
+            for act in (("redrive",), ("purge", "--yes")):
+                self.assertEqual(r.weir("dlq", *act, "--limit", "0").returncode, 64, "0 is not: all")
+                for args in (("77",), ("01a20572-54ab-7197-8d2b-723362056c58",), ("--queue", "nope")):
+                    done = r.weir("dlq", *act, *args)
+                    self.assertEqual((done.returncode, done.stdout), (65, ""), done)
+                    self.assertIn("no queue nope" if args[0] == "--queue" else "no dead letter", done.stderr)
+            self.assertEqual(r.weir("dlq", "ls", "--queue", "nope").returncode, 65)
+            self.assertEqual(len(self.lines(r, "--queue", "dead-letters")), 1)
+            if r.process.poll() is None:
+                r.stop()
+
+    def test_a_number_of_several_queues(self):
+        """Each queue numbers its letters from 0: a number alone removes and sends nothing."""
+        receiver = self.stub(400)
+        sink = "  %s: { plugin: http, inputs: [api], url: '%s', dead_letter: %s }\n"
+        r = self.start("sources:\n  api: { plugin: http, listen: 127.0.0.1:0, routes: { POST /o: { type: O } } }\n"
+                       "sinks:\n" + "".join(sink % (n, receiver.url, n + "-dead") for n in "ab"))
+        r.post("api", "/o", {"n": 1})
+        r.wait_settled(dead_lettered=2)
+        self.assertRegex(self.dlq(r, "ls"), r"QUEUE +LETTER[^\n]*\n(?s:.*)a-dead +0 ")
+        for act in (("redrive", "0"), ("purge", "0", "--yes")):
+            done = r.weir("dlq", *act)
+            self.assertEqual(done.returncode, 64)
+            self.assertIn("--queue", done.stderr)
+        self.assertEqual(self.dlq(r, "purge", "0", "--yes", "--queue", "a-dead"), "1 dead letters purged\n")
+        self.assertEqual([l["queue"] for l in self.lines(r)], ["b-dead"])
+
+    def test_an_address_that_a_killed_runner_left(self):
+        """Another pipeline's runner has it by now: it is not asked, and its letters stay."""
+        a = self.make(2)
+        port = a.admin[1]
+        a.kill()
+        other = self.write("other/pipeline.yaml", "data_dir: " + self.path("other/data") + PIPELINE %
+                           (self.path("other/good"), self.receiver.url))
+        b = self.start(other, f"admin.listen=127.0.0.1:{port}")
+        b.post("api", "/o", {"n": 7})
+        b.wait_settled(dead_lettered=1)
+        self.assertEqual(len(self.lines(a)), 2)
+        self.assertEqual(self.dlq(a, "purge", "--yes"), "2 dead letters purged\n")
+        self.assertEqual(len(self.lines(b)), 1)
+
+    def test_looking_keeps_nobody_out(self):
+        """What only looks at a stopped pipeline writes nothing and takes no lock."""
+        r = self.make(3)
+        r.stop()
+        path = self.path("data", "journal")
+        before = {n: os.stat(os.path.join(path, n)).st_mtime_ns for n in os.listdir(path)}
+        for args in (("dlq", "ls"), ("dlq", "show", "0"), ("dlq", "redrive", "--dry-run"),
+                     ("dlq", "purge", "--dry-run"), ("queue", "ls"), ("queue", "peek", "dead-letters")):
+            done = r.weir(*args)
+            self.assertEqual(done.returncode, 0, done)
+        after = {n: os.stat(os.path.join(path, n)).st_mtime_ns for n in os.listdir(path)}
+        self.assertEqual(before, after)
 
     def redriven(self, is_live):
         r = self.make(20, *[400] * 20, 200)
         if not is_live:
             r.stop()
-        self.assertEqual(self.dlq(r, "redrive", "--dry-run"), "dry run: would be 20 dead letters redriven\n")
+        self.assertEqual(self.dlq(r, "redrive", "--dry-run"), "dry run: 20 dead letters would be redriven\n")
         self.assertEqual(len(self.lines(r)), 20)
         chosen = self.dlq(r, "redrive", "--where", '{"detail":{"country":["CH"]}}', "--limit", "4")
         self.assertEqual(chosen, "4 dead letters redriven\n")
@@ -116,7 +170,7 @@ class Dlq(Case):
         if not is_live:
             r.stop()
         self.assertEqual(self.dlq(r, "purge", "--dry-run", "--stage", "bad"),
-                         "dry run: would be 10 dead letters purged\n")
+                         "dry run: 10 dead letters would be purged\n")
         done = self.dlq(r, "purge", "--yes", "--where", '{"detail":{"country":["CH"]}}')
         self.assertEqual(done, "5 dead letters purged\n")
         self.assertEqual({l["id"] for l in self.lines(r)}, set(self.ids[1::2]))

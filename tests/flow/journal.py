@@ -111,6 +111,53 @@ class Journal(Case):
             self.assertIn("in use by pid", done.stderr)
         r.stop()
 
+    def test_a_file_that_cannot_be_opened(self):
+        """It may hold accepted events: nothing is begun without it, and nothing is lost once it can be opened."""
+        self.fill()
+        slot = f"{self.data}/journal/slot-{self.records('--limit', '1')[0]['slot']:04}"
+        check = next(p for p in (self.data + "/journal/check-a", self.data + "/journal/check-b") if os.path.exists(p))
+        for path in (slot, check):
+            os.rename(path, self.path("aside"))
+            os.symlink(self.path("aside"), path)  # stands for what root may open all the same
+            for command in (("run", "-q", self.pipeline), ("audit", self.pipeline),
+                            ("queue", "ls", "-c", self.pipeline), ("queue", "purge", "kept", "-c", self.pipeline)):
+                done = weir(*command)
+                self.assertEqual(done.returncode, 74, done)
+                self.assertIn("open " + os.path.basename(path), done.stderr)
+            os.remove(path)
+            os.rename(self.path("aside"), path)
+        self.assertEqual(self.live(), COUNT)
+        for count in range(5, 30):  # descriptors
+            done = weir("run", "-q", self.pipeline, before=["prlimit", f"--nofile={count}"])
+            self.assertNotIn("lost", done.stderr)
+            self.assertIn(done.returncode, (0, 74, 78), done)
+            self.assertEqual(done.returncode != 0, "weir: error: " in done.stderr, done)
+        self.assertEqual(weir("audit", self.pipeline).returncode, 0)
+
+    def test_the_last_segment_is_gone(self):
+        """What it had is lost and named; the run goes on, over a kill as well."""
+        text = (f"data_dir: {self.data}\nadmin: {{ listen: '127.0.0.1:0' }}\n"
+                "sources: { api: { plugin: http, listen: '127.0.0.1:0', routes: { POST /: { type: A } } } }\n"
+                "sinks: { kept: { plugin: sqs, inputs: [api], queue: kept } }\n")
+        r = self.start(self.write("live.yaml", text))
+        r.post("api", "/", {"n": 0})
+        r.stop()
+        os.remove(f"{self.data}/journal/slot-{self.records('--limit', '1')[0]['slot']:04}")
+        for n in (1, 2, 3):
+            r = self.start(r.pipeline)
+            self.assertEqual(r.post("api", "/", {"n": n}).status, 200)
+            if n == 1:
+                self.assertIn("1 records from number 0 on are lost", r.log)
+            r.kill()
+        bodies = [json.loads(line)["body"]["n"] for line in weir("queue", "peek", "kept", "-c", r.pipeline).stdout.splitlines()]
+        self.assertEqual(bodies, [1, 2, 3])
+
+    def test_a_limit_of_file_sizes(self):
+        """An error like a full disk, not the end by a signal."""
+        done = weir("run", "-q", self.pipeline, before=["prlimit", "--fsize=100000"])
+        self.assertEqual(done.returncode, 74, done)
+        self.assertIn("File too large", done.stderr)
+
     def test_misuse(self):
         for args in (("mend",), ()):
             self.assertEqual(weir("journal", *args).returncode, 64)
