@@ -100,6 +100,19 @@ void claim_attach(struct weir_claim *take, struct slot *s)
         ;
 }
 
+bool claim_is_own(const struct slot *s, const struct claim_table *t, const struct keys_entry *e)
+{
+    struct slot *const *parents;
+    for (const struct weir_claim *c = atomic_load(&s->claims); c; c = c->next)
+        if (c->table == t && c->entry.hash[0] == e->hash[0] && c->entry.hash[1] == e->hash[1])
+            return true;
+    size_t n = slot_parents(s, &parents);
+    for (size_t i = 0; i < n; i++)
+        if (claim_is_own(parents[i], t, e))
+            return true;
+    return false;
+}
+
 void claim_note_all(struct slot *s, struct journal_unit *u)
 {
     for (struct weir_claim *c = atomic_load(&s->claims); c; c = c->next) {

@@ -22,6 +22,9 @@ weir_status claim_new(struct claim_table *t, const struct keys_entry *wanted,
                       struct weir_claim **claim, struct keys_entry *found);
 void claim_set_id(struct weir_claim *c, const weir_id *id); /* of its event */
 void claim_attach(struct weir_claim *take, struct slot *s);
+/* Is the key claimed for the slot, or for one that it descends from? To wait for that would be to wait for
+ * itself. The caller has a branch of the slot. */
+bool claim_is_own(const struct slot *s, const struct claim_table *t, const struct keys_entry *e);
 /* Known from now on; or given back. */
 void claim_keep(struct weir_claim *take);
 void claim_keep_with(struct weir_claim *take, struct journal_unit *u); /* and written with u */

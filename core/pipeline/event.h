@@ -25,6 +25,7 @@ struct event {
     int64_t first_failed_ns; /* wall */
     uint8_t is_marked;       /* its verdict was given */
     uint8_t is_passed;       /* something descends from it */
+    uint8_t is_told;         /* that it waits for another: once in its trace */
 };
 
 static inline struct event *event_of(const weir_event *ev)

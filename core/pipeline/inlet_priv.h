@@ -190,7 +190,8 @@ void inlet_let_oldest_go(struct inlet *in, struct worker *w);
 void inlet_trim(struct inlet *in);
 size_t inlet_rate_room(struct inlet *in, size_t wanted); /* 0: the next batch has to wait */
 /* inlet_retry.c */
-/* True: the event waits for another attempt. Else its branch ended, or will with a dead letter. */
+/* True: the event waits for another attempt. Else its branch ended, or will with a dead letter. PENDING: it
+ * waits for another event, which is no attempt. */
 bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why);
 void inlet_retry_count(struct inlet *in); /* after a change: those that wait, for all threads */
 void inlet_retry_fini(struct inlet *in);

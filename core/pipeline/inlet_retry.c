@@ -142,8 +142,8 @@ static bool is_exhausted(const struct inlet *in, const struct entry *e, int64_t 
 /* False: the runner stops, and it does not wait. */
 static bool retry_later(struct inlet *in, struct entry *e, weir_status s)
 {
-    int64_t wait =
-        s == WEIR_E_RETRY ? backoff_ns(in->retry, e->attempts) : in->retry->backoff_max.ns;
+    int64_t wait = s == WEIR_E_RETRY || s == WEIR_PENDING ? backoff_ns(in->retry, e->attempts)
+                                                          : in->retry->backoff_max.ns;
     e->due_ns = clock_mono(in->stage->pipeline->clock) + wait;
     int64_t hold = atomic_load_explicit(&in->hold_ns, memory_order_relaxed);
     if (e->due_ns < hold)
@@ -154,7 +154,7 @@ static bool retry_later(struct inlet *in, struct entry *e, weir_status s)
         inlet_entry_abandon(in, e);
         return false;
     }
-    metric_add(in->stage->m.retries, 1);
+    metric_add(in->stage->m.retries, s != WEIR_PENDING);
     if (e->line && !order_retry(in, e))
         return true;
     heap_push(in, e);
@@ -185,11 +185,23 @@ static void tell_misconfigured(struct inlet *in, const char *why)
         stage_set_ready(in->stage, false, why);
 }
 
+/* Its key is that of another event whose fate is open: that is no failure, and has no end of its own. */
+static bool wait_for_other(struct inlet *in, struct entry *e, const char *why)
+{
+    if (!e->ev->is_told)
+        trace_add(in->worker, in->stage, e->ev, TRACE_RETRY, why);
+    e->ev->is_told = 1;
+    e->error = WEIR_E_RETRY;
+    return retry_later(in, e, WEIR_PENDING);
+}
+
 /* CONFIG and FATAL are the user's to mend: the data is kept, the stage is not ready, and now and then
  * it is tried whether it works again. */
 bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why)
 {
     int64_t now = worker_now(in->worker);
+    if (s == WEIR_PENDING)
+        return wait_for_other(in, e, why);
     if (!why || !*why)
         why = s == WEIR_E_REJECT ? "refused without a reason" : "failed without a reason";
     e->attempts++;
@@ -334,6 +346,7 @@ void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_statu
     own->slot = ev->slot;
     own->attempts = ev->attempts;
     own->first_failed_ns = ev->first_failed_ns;
+    own->is_told = ev->is_told;
     atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
     park_move(ev, own);
     if (w == in->worker) {

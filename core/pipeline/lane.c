@@ -104,7 +104,7 @@ void lane_enter(struct lane *l, struct batch *in, struct batch *out)
     if (l->depth++ == 0) {
         l->in = in;
         l->out = out;
-        l->is_short = false;
+        l->is_short = l->is_waiting = false;
         l->why[0] = 0;
     }
 }

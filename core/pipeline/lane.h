@@ -37,7 +37,9 @@ struct lane {
     struct lane *before[8]; /* whose callback was interrupted */
     struct batch *in;       /* in hand */
     struct batch *out;      /* being filled */
+    const struct event *ev; /* of `event`: the one that it is called for */
     bool is_short;          /* memory was refused in this callback */
+    bool is_waiting;        /* a key was another event's, whose fate is open: RETRY is no attempt */
     char why[256];          /* the last words of fail() in this callback */
 
     size_t busy; /* what it has under way elsewhere: flights, requests, fetches */

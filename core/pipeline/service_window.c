@@ -1,4 +1,5 @@
 /* pipeline/service_window.c: weir.window/1: keys that came within a window of time. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -63,6 +64,13 @@ static weir_status claim(const weir_windows *s, weir_window *w, weir_str key, we
     keys_hash(key, wanted.hash);
     wanted.time_ns = l->host.now(&l->host);
     weir_status status = claim_new(w->table, &wanted, &found->claim, &other);
+    if (status == WEIR_PENDING && l->ev && l->ev->slot &&
+        claim_is_own(l->ev->slot, w->table, &wanted))
+        status = WEIR_DROP;
+    if (status == WEIR_PENDING && l->stage->role == ROLE_TRANSFORM) {
+        l->is_waiting = true;
+        (void)snprintf(l->why, sizeof l->why, "another event with this key is still under way");
+    }
     memcpy(found->id.bytes, other.id, sizeof found->id.bytes);
     found->is_same = status != WEIR_OK && other.content == wanted.content;
     return status;

@@ -114,6 +114,15 @@ struct slot *slot_join(struct slot *const *slots, size_t n)
     return &j->slot;
 }
 
+size_t slot_parents(const struct slot *s, struct slot *const **parents)
+{
+    if (s->end != join_end)
+        return 0;
+    const struct join *j = s->owner;
+    *parents = j->parents;
+    return j->count;
+}
+
 enum { TICKETS_KEPT = 1024 }; /* of one event each, a worker */
 
 static void ticket_close(struct ticket *t)

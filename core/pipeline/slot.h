@@ -77,6 +77,8 @@ void slot_fail(struct slot *s, weir_status error, const char *stage, const char 
 weir_outcome slot_outcome(const struct slot *s);
 /* A slot whose fate becomes that of all n; owns one reference of each from now on. */
 struct slot *slot_join(struct slot *const *slots, size_t n);
+/* Those that a join stands for, and how many; 0: it is none. Whoever asks has a branch of it. */
+size_t slot_parents(const struct slot *s, struct slot *const **parents);
 
 /* What a source handed over as one batch. */
 struct ticket {

@@ -19,6 +19,7 @@ static struct event *own_shell(struct block *b, struct event *ev)
     copy->slot = ev->slot;
     copy->attempts = ev->attempts;
     copy->first_failed_ns = ev->first_failed_ns;
+    copy->is_told = ev->is_told;
     park_move(ev, copy);
     return copy;
 }
@@ -61,6 +62,9 @@ static void end_filtered(struct lane *l, struct event *ev)
 
 static void end_failed(struct lane *l, struct event *ev, weir_status s, const char *why)
 {
+    if (l->is_waiting && s == WEIR_E_RETRY)
+        s = WEIR_PENDING;
+    l->is_waiting = false;
     inlet_fail(l->stage->inlet, l->worker, ev, s, why);
 }
 
@@ -92,7 +96,8 @@ static void run_events(struct lane *l, struct batch *b)
     lane_enter(l, b, NULL);
     for (size_t i = 0; i < b->pub.count; i++) {
         struct event *ev = b->events[i];
-        l->is_short = false;
+        l->is_short = l->is_waiting = false;
+        l->ev = ev;
         weir_status s = c->event(l->stage->self, &l->host, &ev->pub);
         if (l->scratch.used_bytes)
             arena_reset(&l->scratch);
@@ -112,6 +117,7 @@ static void run_events(struct lane *l, struct batch *b)
         end_event(l, ev, s, why_of(l));
         l->why[0] = 0;
     }
+    l->ev = NULL;
     lane_leave(l);
     b->pub.count = kept;
     note_works(l->stage, kept);

@@ -34,7 +34,8 @@ struct weir_windows {
     weir_status (*open)(const weir_windows *s, const char *name,
                         const weir_window_settings *settings, weir_window **window);
     /* OK: nobody had it within the window, and nobody else gets it meanwhile. DROP: it is recorded.
-     * PENDING: claimed for an event whose fate is open. Of `content` a hash is kept. */
+     * PENDING: claimed for an event whose fate is open; a transform answers RETRY to that, and is asked
+     * again soon: it is no attempt, as for want of memory. Of `content` a hash is kept. */
     weir_status (*claim)(const weir_windows *s, weir_window *window, weir_str key, weir_str content,
                          weir_window_found *found);
     void (*attach)(const weir_windows *s, weir_claim *take, const weir_event *ev);

@@ -50,7 +50,7 @@ static weir_status dedupe_event(void *self, const weir_host *h, weir_event *ev)
         return WEIR_OK;
     }
     if (is == WEIR_PENDING) /* should the first fail, this one is the first */
-        return h->fail(h, WEIR_E_RETRY, 0, "another event with this key is still under way");
+        return WEIR_E_RETRY;
     h->observe(h, w->duplicates, 1);
     h->to(h, ev, DUPLICATES);
     return WEIR_OK;

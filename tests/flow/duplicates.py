@@ -269,6 +269,75 @@ sinks:
         self.assertEqual(r.post("api", "/o", {"id": 1}).json["status"], "filtered")
         r.wait_settled(dead_lettered=1, delivered=1, filtered=1)
 
+    WAITING = """
+sources:
+  api: { plugin: http, listen: 127.0.0.1:0, routes: { POST /o: { type: Order, respond: delivered, timeout: 1m } } }
+transforms:
+  once: { plugin: dedupe, inputs: [api], key: id, retry: { max_attempts: 2, max_age: 50ms, backoff: 2ms } }
+sinks:
+  out: { plugin: http, inputs: [once], url: "%s", buffer: { type: memory }, retry: { max_attempts: 1 }, timeout: %s }
+"""
+
+    def wait_behind(self, r, stub):
+        """Two requests of one key: the second is asked about many times while the first is under way."""
+        answers = []
+
+        def post():
+            answers.append(r.post("api", "/o", {"id": 1}).json)
+        threads = [threading.Thread(target=post) for _ in range(2)]
+        threads[0].start()
+        wait_for(lambda: stub.requests, "the first at the receiver")
+        threads[1].start()
+        wait_for(lambda: r.metrics()['weir_stage_in_events_total{stage="once"}'] > 20, "the second to be asked about")
+        self.assertEqual((r.dead_letters(), answers), ([], []))
+        return threads, answers
+
+    def test_behind_one_under_way(self):
+        """A duplicate of an event that is under way waits as long as that takes: it is no attempt."""
+        stub = self.stub("hang")
+        r = self.start(self.WAITING % (stub.url, "1m"))
+        threads, answers = self.wait_behind(r, stub)
+        stub.answers = [200]
+        stub.released.set()  # hangs up on the first: given up after its attempt
+        for thread in threads:
+            thread.join()
+        r.wait_settled(accepted=2, dead_lettered=1, delivered=1)
+        first, second = sorted(answers, key=lambda a: a.get("status") == "delivered")
+        self.assertEqual((first["status"], second["status"]), (502, "delivered"))
+        self.assertEqual(r.metrics()['weir_stage_retries_total{stage="once"}'], 0)
+        trace = r.weir("trace", second["event_id"]).stdout
+        self.assertEqual(trace.count("still under way"), 1, trace)
+
+    def test_behind_one_that_is_delivered(self):
+        stub = self.stub("wait")
+        r = self.start(self.WAITING % (stub.url, "1m"))
+        threads, answers = self.wait_behind(r, stub)
+        stub.answers = [200]
+        stub.released.set()
+        for thread in threads:
+            thread.join()
+        r.wait_settled(accepted=2, dead_lettered=0, delivered=1, filtered=1)
+        self.assertEqual(sorted(a["status"] for a in answers), ["delivered", "filtered"])
+
+    def test_twice_by_two_ways(self):
+        """The same event comes by two rules: the second is a duplicate, and does not wait for itself."""
+        out = self.path("out.ndjson")
+        r = self.start("""
+sources:
+  api: { plugin: http, listen: 127.0.0.1:0, routes: { POST /o: { type: Order, respond: delivered, timeout: 1m } } }
+transforms:
+  bus:
+    plugin: eventbridge
+    inputs: [api]
+    rules: { a: { pattern: { detail-type: [Order] } }, b: { pattern: { detail-type: [Order] } } }
+  once: { plugin: dedupe, inputs: [bus.a, bus.b] }
+sinks:
+  out: { plugin: file, inputs: [once], path: %s, buffer: { type: memory } }
+""" % out)
+        for n in range(3):
+            self.assertEqual(r.post("api", "/o", {"id": n}).json["status"], "delivered")
+        r.wait_settled(accepted=3, copied=3, delivered=3, filtered=3)
+
 
 class Ids(Case):
     def test_fifo(self):

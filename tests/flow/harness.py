@@ -262,7 +262,7 @@ class Runner:
 
 class Stub:
     """An HTTP server to deliver to. `answers` holds statuses in turn (the last stays), or (status, header
-    lines); "hang" never answers, "close" hangs up. `requests` is what came: (path, headers, body)."""
+    lines); "hang" never answers, "wait" does when it is released, "close" hangs up. `requests` is what came: (path, headers, body)."""
 
     def __init__(self, *answers):
         self.answers, self.requests = list(answers) or [200], []
@@ -297,9 +297,11 @@ class Stub:
         with self.lock:
             self.requests.append((line[1].decode(), {k.lower(): v for k, v in headers.items()}, body))
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer == "hang":
+        if answer in ("hang", "wait"):
             self.released.wait(PATIENCE * 4)
-            return False
+            if answer == "hang":
+                return False
+            answer = 200
         if answer == "close":
             return False
         status, more = answer if isinstance(answer, tuple) else (answer, "")
