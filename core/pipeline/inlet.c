@@ -132,13 +132,23 @@ static void abandon_memory(struct inlet *in, struct entry *e)
 /* The disk has it, or its source is told that nobody has. */
 void inlet_entry_abandon(struct inlet *in, struct entry *e)
 {
+    if (e->sequence == NO_SEQUENCE)
+        atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
     if (in->stage->role == ROLE_TRANSFORM && e->ev->park)
         park_abandon(e->ev);
+    else if (in->stage->role == ROLE_TRANSFORM && park_is_record(e->slot, in))
+        park_leave(e->slot);
     else if (e->sequence != NO_SEQUENCE)
         slot_release(e->slot, SLOT_DURABLE);
     else
         abandon_memory(in, e);
     block_unref(e->ev->block);
+}
+
+bool inlet_is_stored(const struct inlet *in, const struct entry *e)
+{
+    return e->sequence != NO_SEQUENCE ||
+           (in->stage->role == ROLE_TRANSFORM && (e->ev->park || park_is_record(e->slot, in)));
 }
 
 static void drop_ring(struct inlet *in, struct ring *r)

@@ -40,6 +40,7 @@ void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_statu
                 const char *why);
 /* On its worker: a record of a transform's stream is on its way again, and what became of it. */
 void inlet_take(struct inlet *in);
+void inlet_record_left(struct inlet *in); /* it stays as it is */
 void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried);
 
 /* A sink's callback ended or will end (done): what became of the batch. */

@@ -279,6 +279,11 @@ void inlet_read_backlog(struct inlet *in)
         loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
 }
 
+void inlet_record_left(struct inlet *in)
+{
+    atomic_fetch_sub_explicit(&in->taken, 1, memory_order_relaxed);
+}
+
 /* A transform's record: what was made of it is safe, or it has to be done again. */
 void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried)
 {

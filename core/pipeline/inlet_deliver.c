@@ -309,7 +309,9 @@ static void run_transform(struct inlet *in, size_t n)
     while (b->pub.count < n && in->ready.count) {
         struct entry e = ring_pop(&in->ready);
         inlet_ring_account(in, &e, -1);
-        if (e.sequence != NO_SEQUENCE && !e.slot)
+        if (e.sequence == NO_SEQUENCE)
+            e.slot = e.ev->slot; /* its copy may have come to the disk since */
+        else if (!e.slot)
             e.slot = park_slot(in, e.sequence);
         e.ev->slot = e.slot;
         batch_add(b, e.ev);

@@ -133,6 +133,7 @@ void inlet_flights_show(struct inlet *in);
 size_t inlet_batch_max(const struct inlet *in); /* events that it may be given at once */
 void inlet_entry_end(struct inlet *in, struct entry *e, uint32_t flag);
 void inlet_entry_abandon(struct inlet *in, struct entry *e);
+bool inlet_is_stored(const struct inlet *in, const struct entry *e); /* on disk as well */
 void inlet_ack(struct inlet *in, uint64_t sequence, int column);
 void inlet_ack_flush(struct inlet *in);
 /* inlet_arrive.c */

@@ -89,16 +89,11 @@ void inlet_release(struct inlet *in)
     (void)pthread_mutex_unlock(&in->lock);
 }
 
-static bool is_on_disk(const struct inlet *in, const struct entry *e)
-{
-    return e->sequence != NO_SEQUENCE || (in->stage->role == ROLE_TRANSFORM && e->ev->park);
-}
-
 static void drop_stored(struct inlet *in, struct ring *r)
 {
     for (size_t n = r->count; n; n--) {
         struct entry e = ring_pop(r);
-        if (!is_on_disk(in, &e)) {
+        if (!inlet_is_stored(in, &e)) {
             ring_push(r, &e);
             continue;
         }

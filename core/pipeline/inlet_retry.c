@@ -86,7 +86,7 @@ void inlet_retry_let_go(struct inlet *in)
         struct entry e = heap_pop(in);
         if (in->stage->role == ROLE_TRANSFORM)
             e.slot = e.ev->slot;
-        if (e.sequence != NO_SEQUENCE || (in->stage->role == ROLE_TRANSFORM && e.ev->park))
+        if (inlet_is_stored(in, &e))
             let_go(in, &e);
         else
             MEM_PUSH(kept, count, cap) = e;

@@ -32,8 +32,11 @@ static void record_home(struct loop_task *t)
         return;
     uint32_t flags = atomic_load_explicit(&r->slot.flags, memory_order_acquire);
     if (claim_is_on(&r->slot))
-        commit_claims(inlet_worker(r->inlet), &r->slot, !(flags & SLOT_FAILED));
-    inlet_record_ended(r->inlet, r->sequence, flags & SLOT_FAILED);
+        commit_claims(inlet_worker(r->inlet), &r->slot, !(flags & (SLOT_FAILED | SLOT_LEFT)));
+    if ((flags & SLOT_LEFT) && !(flags & SLOT_FAILED))
+        inlet_record_left(r->inlet);
+    else
+        inlet_record_ended(r->inlet, r->sequence, flags & SLOT_FAILED);
     slot_fini(&r->slot);
     mem_free(r);
 }
@@ -58,6 +61,16 @@ struct slot *park_slot(struct inlet *inlet, uint64_t sequence)
     r->slot.wants_durable = true;
     inlet_take(inlet);
     return &r->slot;
+}
+
+bool park_is_record(const struct slot *s, const struct inlet *inlet)
+{
+    return s && s->end == record_end && ((const struct record_slot *)s->owner)->inlet == inlet;
+}
+
+void park_leave(struct slot *s)
+{
+    slot_release(s, SLOT_LEFT);
 }
 
 void park_event(struct worker *w, struct inlet *inlet, struct event *ev)

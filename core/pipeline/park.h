@@ -19,3 +19,7 @@ void park_set_sequence(struct park *p, uint64_t sequence); /* on the journal's d
 void park_synced(struct worker *w, struct park *p, weir_status s); /* on the worker */
 /* A slot for a record of a stage's stream: acknowledged when the last branch ends. */
 struct slot *park_slot(struct inlet *inlet, uint64_t sequence);
+/* Is it the slot of a record of the inlet's stream? And then: nothing more is done about it in this run, the
+ * record stays as it is. */
+bool park_is_record(const struct slot *s, const struct inlet *inlet);
+void park_leave(struct slot *s);

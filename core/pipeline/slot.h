@@ -20,6 +20,7 @@ enum {
     SLOT_DURABLE = 4,
     SLOT_FAILED = 8,
     SLOT_DEAD_LETTERED = 16, /* failed, and kept */
+    SLOT_LEFT = 32,          /* of a record: it stays on disk as it is (park_leave) */
 };
 
 struct weir_claim;

@@ -305,6 +305,33 @@ sinks:
         r.stop()
         self.assertEqual(r.weir("audit").returncode, 0)
 
+    def test_removed_transform_keeps_its_events(self):
+        """What it had on disk to try again stays there, at once and without being counted as anything else."""
+        text = """
+sources: {{ api: {{ plugin: http, listen: "127.0.0.1:0", routes: {{ POST /o: {{ type: O }} }} }} }}
+transforms: {{ fn: {{ plugin: lambda, inputs: [api], handler: {}, retry: {{ backoff: 5ms, max_attempts: 100000 }} }} }}
+sinks: {{ out: {{ plugin: file, inputs: [fn], path: out.ndjson }} }}
+"""
+        source = """#include <weir/function.h>
+static weir_status one(weir_call *c) { %s; return WEIR_OK; }
+WEIR_FUNCTION(one);
+"""
+        bad = self.compile("bad.so", source % 'return c->fail(c, WEIR_E_RETRY, "No", "not now")')
+        good = self.compile("good.so", source % 'c->write(c, "{}")')
+        r = self.start(text.format(bad))
+        for n in range(10):
+            r.post("api", "/o", {"n": n})
+        wait_for(lambda: r.metrics()['weir_stage_retries_total{stage="fn"}'] > 30, "attempts")
+        without = [line.replace("[fn]", "[api]") for line in text.format(bad).splitlines() if "fn:" not in line]
+        self.reload(r, "\n".join(without) + "\n")
+        r.wait_log(r"fn: 10 events of the removed stage stay on disk", 10)
+        ledger = r.ledger()
+        self.assertEqual([ledger[k] for k in ("in_flight", "balanced", "returned", "repeated")], [10, True, 0, 0])
+        self.reload(r, text.format(good))
+        r.wait_settled(accepted=10, delivered=10, returned=0, repeated=0)
+        r.stop()
+        self.assertEqual(r.weir("audit").returncode, 0)
+
     def test_a_file_is_read_once(self):
         """A source with a position: the old one has settled all before the new one begins."""
         text = """
