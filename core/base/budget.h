@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/mem.h"
+
 struct budget {
     _Atomic uint64_t used_bytes, refused;
     _Atomic uint64_t peak_bytes; /* the most that was used; whoever reads it may begin anew */
@@ -20,6 +22,12 @@ struct budget {
 bool budget_take(struct budget *b, size_t n); /* false: past the limit, nothing is taken */
 void budget_charge(struct budget *b, size_t n);
 void budget_give(struct budget *b, size_t n);
+/* MEM_PUSH into an array that is charged; cap * the size of an item is to be given when it is freed. */
+#define BUDGET_PUSH(budget, items, count, cap) \
+    (*((count) == (cap) \
+           ? budget_charge((budget), ((cap) ? (cap) : 8) * sizeof(__typeof__(*(items)))) \
+           : (void)0, \
+       &MEM_PUSH(items, count, cap)))
 bool budget_has_room(const struct budget *b, size_t n);
 /* The budget that it is a part of, or itself. */
 static inline struct budget *budget_whole(struct budget *b)

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/mem.h"
 
 enum { BUCKETS = 1 << 12 };
@@ -11,14 +12,16 @@ enum { BUCKETS = 1 << 12 };
 struct claim_table { /* of those whose events' fates are open */
     pthread_mutex_t lock;
     struct keys *keys;
+    struct budget *budget;
     struct weir_claim *buckets[BUCKETS];
 };
 
-struct claim_table *claim_table_new(struct keys *keys)
+struct claim_table *claim_table_new(struct keys *keys, struct budget *budget)
 {
     struct claim_table *t = MEM_NEW(struct claim_table);
     (void)pthread_mutex_init(&t->lock, NULL);
     t->keys = keys;
+    t->budget = budget;
     return t;
 }
 
@@ -27,6 +30,7 @@ void claim_table_free(struct claim_table *t)
     for (size_t i = 0; i < BUCKETS; i++)
         while (t->buckets[i]) {
             struct weir_claim *next = t->buckets[i]->next_in_bucket;
+            budget_give(t->budget, sizeof *next);
             mem_free(t->buckets[i]);
             t->buckets[i] = next;
         }
@@ -56,6 +60,7 @@ weir_status claim_new(struct claim_table *t, const struct keys_entry *wanted,
         status = WEIR_DROP;
     } else {
         *link = *claim = MEM_NEW(struct weir_claim);
+        budget_charge(t->budget, sizeof **claim);
         (*claim)->table = t;
         (*claim)->entry = *wanted;
     }
@@ -70,6 +75,7 @@ void claim_release(struct weir_claim *take)
     struct weir_claim **link = bucket_of(t, &take->entry);
     *link = take->next_in_bucket;
     (void)pthread_mutex_unlock(&t->lock);
+    budget_give(t->budget, sizeof *take);
     mem_free(take);
 }
 

@@ -15,7 +15,7 @@ struct weir_claim {
     bool is_noted;    /* its unit is on its way, or on disk */
 };
 
-struct claim_table *claim_table_new(struct keys *keys);
+struct claim_table *claim_table_new(struct keys *keys, struct budget *budget);
 void claim_table_free(struct claim_table *t);
 /* OK with the claim; else the entry that has the key: DROP recorded, PENDING claimed. */
 weir_status claim_new(struct claim_table *t, const struct keys_entry *wanted,

@@ -211,7 +211,9 @@ void inlet_give_back(struct inlet *in)
     (void)pthread_mutex_lock(&in->lock);
     if (!in->arrivals.count)
         ring_fini(&in->arrivals);
+    inlet_watch_give_back(in);
     (void)pthread_mutex_unlock(&in->lock);
+    inlet_retry_give_back(in);
     if (!in->ready.count)
         ring_fini(&in->ready);
     if (!in->released.count)
@@ -225,6 +227,9 @@ void inlet_free(struct inlet *in)
     if (!in || --in->users)
         return;
     inlet_end(in);
+    budget_give(&in->stage->pipeline->budget, in->redo_cap * sizeof *in->redo +
+                                                  in->watcher_cap * sizeof *in->watchers +
+                                                  in->retry_cap * sizeof *in->retries);
     mem_free(in->redo);
     ring_fini(&in->arrivals);
     ring_fini(&in->ready);

@@ -137,6 +137,7 @@ bool inlet_is_stored(const struct inlet *in, const struct entry *e); /* on disk 
 void inlet_ack(struct inlet *in, uint64_t sequence, int column);
 void inlet_ack_flush(struct inlet *in);
 /* inlet_arrive.c */
+void inlet_watch_give_back(struct inlet *in); /* under the lock */
 void inlet_post(struct inlet *in); /* under the lock: its worker is to take what arrived */
 void inlet_on_task(struct loop_task *t);
 void inlet_on_redo(struct loop_timer *t);
@@ -196,7 +197,8 @@ size_t inlet_rate_room(struct inlet *in, size_t wanted); /* 0: the next batch ha
 bool inlet_judge(struct inlet *in, struct entry *e, weir_status s, const char *why);
 void inlet_retry_count(struct inlet *in); /* after a change: those that wait, for all threads */
 void inlet_retry_fini(struct inlet *in);
-void inlet_retry_let_go(struct inlet *in); /* those that are on disk */
+void inlet_retry_give_back(struct inlet *in); /* what it takes while none waits */
+void inlet_retry_let_go(struct inlet *in);    /* those that are on disk */
 void inlet_on_retry(struct loop_timer *t);
 bool inlet_retry_pop(struct inlet *in,
                      struct entry *e); /* the one that is due first; false: none */

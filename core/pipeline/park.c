@@ -25,6 +25,18 @@ struct record_slot {
     uint64_t sequence;
 };
 
+static void *charged_new(struct inlet *in, size_t n)
+{
+    budget_charge(&in->stage->pipeline->budget, n);
+    return mem_new(n);
+}
+
+static void charged_free(struct inlet *in, void *p, size_t n)
+{
+    budget_give(&in->stage->pipeline->budget, n);
+    mem_free(p);
+}
+
 static void record_home(struct loop_task *t)
 {
     struct record_slot *r = t->user;
@@ -38,7 +50,7 @@ static void record_home(struct loop_task *t)
     else
         inlet_record_ended(r->inlet, r->sequence, flags & SLOT_FAILED);
     slot_fini(&r->slot);
-    mem_free(r);
+    charged_free(r->inlet, r, sizeof *r);
 }
 
 static void record_end(struct slot *s)
@@ -54,7 +66,7 @@ static void record_end(struct slot *s)
 
 struct slot *park_slot(struct inlet *inlet, uint64_t sequence)
 {
-    struct record_slot *r = MEM_NEW(struct record_slot);
+    struct record_slot *r = charged_new(inlet, sizeof *r);
     slot_init(&r->slot, record_end, r);
     r->inlet = inlet;
     r->sequence = sequence;
@@ -77,7 +89,7 @@ void park_event(struct worker *w, struct inlet *inlet, struct event *ev)
 {
     if (ev->park || !ev->slot || !ev->slot->wants_durable || ev->slot->end == record_end)
         return;
-    struct park *p = MEM_NEW(struct park);
+    struct park *p = charged_new(inlet, sizeof *p);
     p->inlet = inlet;
     p->ev = ev;
     ev->park = p;
@@ -150,5 +162,5 @@ void park_synced(struct worker *w, struct park *p, weir_status s)
     if (p->then)
         loop_post(p->then_loop, p->then);
     block_unref(ev->block);
-    mem_free(p);
+    charged_free(p->inlet, p, sizeof *p);
 }

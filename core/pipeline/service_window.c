@@ -33,7 +33,7 @@ static struct weir_window *window_of(struct pipeline *p, struct keys *keys)
         w = w->next;
     if (!w) {
         w = MEM_NEW(struct weir_window);
-        *w = (struct weir_window){p->windows, keys, claim_table_new(keys)};
+        *w = (struct weir_window){p->windows, keys, claim_table_new(keys, &p->budget)};
         p->windows = w;
     }
     (void)pthread_mutex_unlock(&p->lock);

@@ -75,6 +75,8 @@ weir_outcome slot_outcome(const struct slot *s)
 
 struct join {
     struct slot slot; /* first */
+    struct budget *budget;
+    size_t bytes;
     size_t count;
     struct slot *parents[];
 };
@@ -96,12 +98,17 @@ static void join_end(struct slot *s)
             slot_release(j->parents[i], flags);
     }
     slot_fini(s);
+    budget_give(j->budget, j->bytes);
     mem_free(j);
 }
 
-struct slot *slot_join(struct slot *const *slots, size_t n)
+struct slot *slot_join(struct slot *const *slots, size_t n, struct budget *budget)
 {
-    struct join *j = mem_new(sizeof *j + n * sizeof(struct slot *));
+    size_t bytes = sizeof(struct join) + n * sizeof(struct slot *);
+    struct join *j = mem_new(bytes);
+    j->budget = budget;
+    j->bytes = bytes;
+    budget_charge(budget, bytes);
     slot_init(&j->slot, join_end, j);
     for (size_t i = 0; i < n; i++) {
         if (!slots[i])

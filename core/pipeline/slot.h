@@ -77,7 +77,7 @@ void slot_fail(struct slot *s, weir_status error, const char *stage, const char 
                bool is_dead_lettered);
 weir_outcome slot_outcome(const struct slot *s);
 /* A slot whose fate becomes that of all n; owns one reference of each from now on. */
-struct slot *slot_join(struct slot *const *slots, size_t n);
+struct slot *slot_join(struct slot *const *slots, size_t n, struct budget *budget);
 /* Those that a join stands for, and how many; 0: it is none. Whoever asks has a branch of it. */
 size_t slot_parents(const struct slot *s, struct slot *const **parents);
 

@@ -125,7 +125,7 @@ static void run_events(struct lane *l, struct batch *b)
 }
 
 /* What was added descends from all unmarked events of the batches. */
-static void adopt(struct batch *out, struct batch *parents)
+static void adopt(struct lane *l, struct batch *out, struct batch *parents)
 {
     size_t n = 0, cap = 0, orphans = 0;
     struct slot **slots = NULL;
@@ -135,7 +135,7 @@ static void adopt(struct batch *out, struct batch *parents)
                 MEM_PUSH(slots, n, cap) = b->events[i]->slot;
     for (size_t i = 0; i < out->pub.count; i++)
         orphans += !out->events[i]->slot;
-    struct slot *slot = n == 1 ? slots[0] : slot_join(slots, n);
+    struct slot *slot = n == 1 ? slots[0] : slot_join(slots, n, &l->stage->pipeline->budget);
     slot_ref(slot, (uint32_t)orphans - (n == 1 ? 0 : 1));
     for (size_t i = 0; i < out->pub.count; i++)
         if (!out->events[i]->slot)
@@ -260,7 +260,7 @@ static void run_batch(struct lane *l, struct batch *in)
         int64_t made = (int64_t)out->pub.count;
         in->next_bound = out->bound;
         if (has_heirs)
-            adopt(out, in);
+            adopt(l, out, in);
         made -= end_inputs(l, in, has_heirs) + end_bound(l, out, has_heirs);
         worker_count(w, LEDGER_COPIED, made);
         note_works(l->stage, out->pub.count);
@@ -321,7 +321,7 @@ void transform_finish_out(struct lane *l, struct batch *out, weir_status s)
     bool has_heirs = out->has_orphans && out->bound;
     int64_t made = (int64_t)out->pub.count;
     if (has_heirs)
-        adopt(out, out->bound);
+        adopt(l, out, out->bound);
     made -= end_bound(l, out, has_heirs);
     worker_count(l->worker, LEDGER_COPIED, made);
     note_works(l->stage, out->pub.count);

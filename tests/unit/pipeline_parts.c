@@ -205,7 +205,9 @@ START_TEST(join_stands_for_all)
     for (size_t i = 0; i < 3; i++)
         slot_init(&parents[i], note_end, NULL);
     parents[1].wants_durable = true;
-    struct slot *join = slot_join(list, 4);
+    struct budget budget = {.limit_bytes = 1 << 20};
+    struct slot *join = slot_join(list, 4, &budget);
+    ck_assert_uint_gt(budget_used(&budget), 0);
     ck_assert(join->wants_durable);
     slot_ref(join, 1);
     ended = 0;
@@ -222,6 +224,7 @@ START_TEST(join_stands_for_all)
         ck_assert_str_eq(f->why, "so");
         slot_fini(&parents[i]);
     }
+    ck_assert_uint_eq(budget_used(&budget), 0);
 }
 END_TEST
 
@@ -229,7 +232,8 @@ START_TEST(join_of_joins)
 {
     struct slot parent, *list[1] = {&parent};
     slot_init(&parent, note_end, NULL);
-    struct slot *inner = slot_join(list, 1), *outer = slot_join(&inner, 1);
+    struct budget budget = {.limit_bytes = 1 << 20};
+    struct slot *inner = slot_join(list, 1, &budget), *outer = slot_join(&inner, 1, &budget);
     ended = 0;
     slot_release(&parent, 0);
     slot_release(inner, 0);
