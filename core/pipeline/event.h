@@ -15,6 +15,7 @@ struct event {
     weir_event pub;    /* first */
     struct slot *slot; /* what its fate is told to; NULL: nobody */
     struct park *park; /* a copy of it is being put on disk while a stage keeps it */
+    struct line *line; /* of its key, at the transform that has it; NULL: none */
     struct block *block;
     struct weir_claim *claims; /* of a source's: until it has its slot */
     struct event *next_in_block;

@@ -38,6 +38,20 @@ void inlet_arrive(struct inlet *in, const struct arrival *all, size_t n);
 /* The stage could not do this event now (RETRY, CONFIG), or never (REJECT). One branch comes along. */
 void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_status s,
                 const char *why);
+
+/* inlet_gate.c: order among events of one key at a transform, on whatever worker it runs. An event that
+ * the stage keeps, or that failed and will be tried again, has a line; later ones of its key stand in it. */
+/* False: the event stands in its key's line and is the inlet's from now on. `is_again`: it came from
+ * there, or from disk. */
+bool inlet_gate_pass(struct inlet *in, struct worker *w, struct event *ev, bool is_again);
+/* Takes out those that have to stand in line. What it returns, unless NULL, has the second and further ones
+ * of each key, if the stage takes one at a time: it is for later. */
+struct batch *inlet_gate_turns(struct inlet *in, struct worker *w, struct batch *b, bool is_again);
+void inlet_gate_keep(struct inlet *in, struct event *ev); /* its key has a line from now on */
+/* The event's time with the stage is over: with the end of the worker's round the next one may go. */
+void inlet_gate_leave(struct inlet *in, struct worker *w, struct line *l);
+void inlet_gate_round(struct worker *w); /* after what the round gathered is on its way to the disk */
+
 /* On its worker: a record of a transform's stream is on its way again, and what became of it. */
 void inlet_take(struct inlet *in);
 void inlet_record_left(struct inlet *in); /* it stays as it is */

@@ -1,30 +1,33 @@
-/* pipeline/inlet_order.c: events of one key go to a sink one after the other, those of others meanwhile.
+/* pipeline/inlet_order.c: events of one key go to a stage one after the other, those of others meanwhile.
  *
  * A key has a line as long as one of its events is under way or waits for another attempt; what comes
  * behind it stands in the line. Keys are told apart by 64 bits of hash: two with the same only wait for
- * each other. */
+ * each other. A sink's lines belong to its worker; those of a transform, which runs on many, have a lock
+ * (inlet_gate.c). */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "pipeline/inlet_priv.h"
 
 enum { BUCKETS_MIN = 64, HELD_MAX = 8192 };
 
-struct held {
-    struct held *next;
-    struct entry entry;
-};
+void order_init(struct inlet *in)
+{
+    (void)pthread_mutex_init(&in->order.lock, NULL);
+}
 
-struct line {
-    struct line *next; /* of the bucket, or free */
-    uint64_t hash;
-    size_t flying;             /* given to the sink, or on their way to the dead letters */
-    uint64_t flight;           /* the last batch that they went with */
-    bool has_first;            /* one waits in front: for another attempt, or to be given */
-    struct held *first, *last; /* behind it */
-    struct held *cursor;       /* the last that came back since; NULL: the next goes in front */
-};
+static void lock(struct inlet *in)
+{
+    if (in->stage->role == ROLE_TRANSFORM)
+        (void)pthread_mutex_lock(&in->order.lock);
+}
 
-static uint64_t hash_of(const struct event *ev)
+static void unlock(struct inlet *in)
+{
+    if (in->stage->role == ROLE_TRANSFORM)
+        (void)pthread_mutex_unlock(&in->order.lock);
+}
+
+uint64_t order_hash(const struct event *ev)
 {
     static _Atomic uint64_t seed;
     uint64_t s = atomic_load_explicit(&seed, memory_order_relaxed);
@@ -57,8 +60,9 @@ static void grow(struct order *o)
     mem_free(old.buckets);
 }
 
-static struct line *line_find(const struct order *o, uint64_t hash)
+struct line *order_find(const struct inlet *in, uint64_t hash)
 {
+    const struct order *o = &in->order;
     struct line *l = o->bucket_count ? o->buckets[hash & (o->bucket_count - 1)] : NULL;
     while (l && l->hash != hash)
         l = l->next;
@@ -77,7 +81,7 @@ static void charged_free(struct inlet *in, void *p, size_t n)
     mem_free(p);
 }
 
-static struct line *line_new(struct inlet *in, uint64_t hash)
+struct line *order_line_new(struct inlet *in, uint64_t hash)
 {
     struct order *o = &in->order;
     if (o->line_count >= o->bucket_count)
@@ -91,11 +95,13 @@ static struct line *line_new(struct inlet *in, uint64_t hash)
     *l = (struct line){.next = *at, .hash = hash};
     *at = l;
     o->line_count++;
+    order_count(o);
     return l;
 }
 
-static void line_free(struct order *o, struct line *l)
+void order_line_free(struct inlet *in, struct line *l)
 {
+    struct order *o = &in->order;
     struct line **at = bucket_of(o, l->hash);
     while (*at != l)
         at = &(*at)->next;
@@ -103,6 +109,7 @@ static void line_free(struct order *o, struct line *l)
     l->next = o->free_lines;
     o->free_lines = l;
     o->line_count--;
+    order_count(o);
 }
 
 static struct held *held_new(struct inlet *in, const struct entry *e)
@@ -121,7 +128,7 @@ static struct held *held_new(struct inlet *in, const struct entry *e)
     return h;
 }
 
-static struct entry held_pop(struct inlet *in, struct line *l)
+struct entry order_pop(struct inlet *in, struct line *l)
 {
     struct order *o = &in->order;
     struct held *h = l->first;
@@ -140,7 +147,7 @@ static struct entry held_pop(struct inlet *in, struct line *l)
     return e;
 }
 
-static void hold_last(struct inlet *in, struct line *l, const struct entry *e)
+void order_hold(struct inlet *in, struct line *l, const struct entry *e)
 {
     struct held *h = held_new(in, e);
     if (l->last)
@@ -173,16 +180,16 @@ bool order_take(struct inlet *in, uint64_t flight, struct entry *e)
     if (l) { /* it is the first of its line */
         l->has_first = false;
     } else {
-        uint64_t hash = hash_of(e->ev);
-        l = line_find(&in->order, hash);
+        uint64_t hash = order_hash(e->ev);
+        l = order_find(in, hash);
         bool joins = l && !l->first && !l->has_first && l->flight == flight && l->flying &&
                      stage_has(in->stage, WEIR_IN_ORDER);
         if (l && !joins) {
-            hold_last(in, l, e);
+            order_hold(in, l, e);
             return false;
         }
         if (!l)
-            l = line_new(in, hash);
+            l = order_line_new(in, hash);
         e->line = l;
     }
     l->flying++;
@@ -196,7 +203,7 @@ bool order_next(struct inlet *in, struct line *l, size_t bytes_max, struct entry
     if (!l->first || !stage_has(in->stage, WEIR_IN_ORDER) ||
         l->first->entry.ev->pub.body->len > bytes_max)
         return false;
-    *e = held_pop(in, l);
+    *e = order_pop(in, l);
     l->flying++;
     return true;
 }
@@ -209,37 +216,43 @@ void order_release(struct inlet *in, const struct entry *e)
 }
 
 /* The next of the line may go; a line that nobody stands in is no more. */
-static void advance(struct inlet *in, struct line *l)
+void order_advance(struct inlet *in, struct line *l)
 {
     if (l->flying || l->has_first)
         return;
-    if (!l->first) {
-        line_free(&in->order, l);
-        return;
+    if (l->first) {
+        struct entry e = order_pop(in, l);
+        l->has_first = true;
+        order_release(in, &e);
+    } else if (!l->coming && !l->is_due) {
+        order_line_free(in, l);
     }
-    struct entry e = held_pop(in, l);
-    l->has_first = true;
-    order_release(in, &e);
 }
 
 void order_end(struct inlet *in, struct entry *e)
 {
     struct line *l = e->line;
     e->line = NULL;
+    if (in->stage->role == ROLE_TRANSFORM) {
+        inlet_gate_leave(in, in->worker, l);
+        return;
+    }
     l->flying--;
-    advance(in, l);
+    order_advance(in, l);
 }
 
 bool order_retry(struct inlet *in, struct entry *e)
 {
     struct line *l = e->line;
+    lock(in);
     l->flying--;
-    if (l->has_first) {
+    bool is_first = !l->has_first;
+    if (is_first)
+        l->has_first = true;
+    else
         hold_back(in, l, e);
-        return false;
-    }
-    l->has_first = true;
-    return true;
+    unlock(in);
+    return is_first;
 }
 
 void order_give_up(struct entry *e)
@@ -252,8 +265,10 @@ void order_forget(struct inlet *in, struct entry *e)
 {
     struct line *l = e->line;
     e->line = NULL;
+    lock(in);
     l->has_first = false;
-    advance(in, l);
+    order_advance(in, l);
+    unlock(in);
 }
 
 /* What is on disk comes again from there; the rest of the line stays in its order. */
@@ -262,11 +277,11 @@ static void let_line_go(struct inlet *in, struct line *l)
     struct held *last = l->last;
     for (bool is_over = !last; !is_over;) {
         is_over = l->first == last;
-        struct entry e = held_pop(in, l);
+        struct entry e = order_pop(in, l);
         if (e.sequence != NO_SEQUENCE)
             inlet_entry_abandon(in, &e);
         else
-            hold_last(in, l, &e);
+            order_hold(in, l, &e);
     }
 }
 
@@ -278,20 +293,27 @@ void order_let_go(struct inlet *in)
             let_line_go(in, l);
 }
 
+static void abandon_line(struct inlet *in, struct line *l)
+{
+    while (l->first) {
+        struct entry e = order_pop(in, l);
+        inlet_entry_abandon(in, &e);
+    }
+}
+
 void order_abandon(struct inlet *in)
 {
     struct order *o = &in->order;
     for (size_t i = 0; i < o->bucket_count; i++)
         for (struct line *l = o->buckets[i]; l; l = l->next)
-            while (l->first) {
-                struct entry e = held_pop(in, l);
-                inlet_entry_abandon(in, &e);
-            }
+            abandon_line(in, l);
+    abandon_line(in, &o->behind);
 }
 
 void order_give_back(struct inlet *in)
 {
     struct order *o = &in->order;
+    lock(in);
     for (struct line *l = o->free_lines; l; l = o->free_lines) {
         o->free_lines = l->next;
         charged_free(in, l, sizeof *l);
@@ -300,6 +322,7 @@ void order_give_back(struct inlet *in)
         o->free_held = h->next;
         charged_free(in, h, sizeof *h);
     }
+    unlock(in);
 }
 
 void order_fini(struct inlet *in)
@@ -314,5 +337,6 @@ void order_fini(struct inlet *in)
     }
     order_give_back(in);
     mem_free(o->buckets);
+    (void)pthread_mutex_destroy(&o->lock);
     *o = (struct order){0};
 }

@@ -55,12 +55,43 @@ struct flight {                  /* a batch that the stage has */
     struct loop_task task; /* done came on another thread */
 };
 
+struct held {
+    struct held *next;
+    struct entry entry;
+};
+
+struct line {
+    struct line *next; /* of the bucket, or free */
+    uint64_t hash;
+    size_t flying;             /* given to the stage, or on their way to the dead letters */
+    uint64_t flight;           /* the last batch that they went with */
+    bool has_first;            /* one waits in front: for another attempt, or to be given */
+    struct held *first, *last; /* behind it */
+    struct held *cursor;       /* the last that came back since; NULL: the next goes in front */
+    /* transform: */
+    size_t coming;         /* on their way to stand in it */
+    bool is_parked;        /* what stands in it is on disk, if its source waits for that */
+    bool is_due;           /* in the list of those that the inlet's worker looks at */
+    struct line *next_due; /* of them */
+};
+
 struct order { /* inlet_order.c: keys of which an event is under way, in a table */
     struct line **buckets, *free_lines;
     size_t bucket_count, line_count;
     struct held *free_held;
     size_t held_count, held_bytes; /* events that wait behind another of their key */
+    /* inlet_gate.c, a transform's: */
+    pthread_mutex_t lock;   /* of all lines */
+    _Atomic uint32_t gates; /* lines, and `behind`: whatever could hold an event up */
+    struct line *due;
+    bool is_behind;     /* what an earlier run left comes first: */
+    struct line behind; /* events with a key that came since */
 };
+
+static inline void order_count(struct order *o)
+{
+    atomic_store_explicit(&o->gates, (uint32_t)o->line_count + o->is_behind, memory_order_release);
+}
 
 struct watcher { /* a branch that waits for a record which is on disk only */
     uint64_t sequence;
@@ -166,6 +197,7 @@ void inlet_deliver(struct inlet *in);
 bool inlet_deliver_direct(struct inlet *in, struct worker *w, struct batch *take);
 void inlet_flight_free(struct flight *f);
 /* inlet_order.c: order among events of one key. For entries that have a line, unless said otherwise. */
+void order_init(struct inlet *in);
 bool order_has_room(const struct inlet *in);
 /* An event with a key, of `ready` or `released`: may it go with this batch? Else it stands in line. */
 bool order_take(struct inlet *in, uint64_t flight, struct entry *e);
@@ -180,6 +212,21 @@ void order_let_go(struct inlet *in);                  /* those in line that are 
 void order_abandon(struct inlet *in);
 void order_give_back(struct inlet *in); /* memory kept for reuse */
 void order_fini(struct inlet *in);
+/* The lines themselves; a transform's under their lock. */
+uint64_t order_hash(const struct event *ev);
+struct line *order_find(const struct inlet *in, uint64_t hash); /* NULL: the key has none */
+struct line *order_line_new(struct inlet *in, uint64_t hash);
+void order_line_free(struct inlet *in, struct line *l);
+void order_hold(struct inlet *in, struct line *l, const struct entry *e); /* at its end */
+struct entry order_pop(struct inlet *in, struct line *l);
+/* The next of the line may go; a line that nobody stands in is no more. */
+void order_advance(struct inlet *in, struct line *l);
+/* inlet_gate.c, on the inlet's worker. */
+void inlet_gate_begin(struct inlet *in); /* records of an earlier run wait: they come first */
+void inlet_gate_run_due(struct inlet *in);
+void inlet_gate_catch_up(struct inlet *in); /* nothing is ready, and all of an earlier run was read */
+void inlet_gate_resume(struct inlet *in, struct entry *e); /* the first of its line is given again */
+void inlet_gate_park(struct inlet *in, struct line *l);    /* all that stand in it, from now on */
 /* inlet_limit.c */
 uint64_t inlet_memory_share(const struct inlet *in);
 size_t inlet_batch_bytes(const struct inlet *in); /* a larger event travels alone */

@@ -228,6 +228,8 @@ void worker_free(struct worker *w)
     loop_free(w->loop);
     worker_trim(w);
     mem_free(w->to_wake);
+    mem_free(w->departures);
+    mem_free(w->keys);
     mem_free(w->by_port);
     mem_free(w->ports_used);
     buf_fini(&w->trace);
@@ -399,6 +401,7 @@ void worker_round(struct worker *w)
     run_settled(w);
     run_due(w);
     commit_submit(w);
+    inlet_gate_round(w);
     if (atomic_load_explicit(&w->is_commit_due, memory_order_acquire))
         commit_or_gather(w);
     wake_inlets(w);

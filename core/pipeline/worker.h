@@ -68,6 +68,12 @@ struct worker {
     struct inlet **to_wake; /* of other threads: told when the round ends, once */
     size_t to_wake_count, to_wake_cap;
 
+    struct departure { /* events with a key that a transform is done with in this round */
+        struct inlet *inlet;
+        struct line *line;
+    } * departures;
+    size_t departure_count, departure_cap;
+
     struct block_pool blocks;
     struct ticket *free_tickets;
     struct batch *free_batches;
@@ -75,6 +81,8 @@ struct worker {
     struct batch **by_port; /* scratch of the router */
     uint32_t *ports_used;
     size_t by_port_cap;
+    uint64_t *keys; /* scratch of transforms: a table of hashes */
+    size_t key_cap;
 
     struct buf trace;
     int64_t explain_from_ns, explained; /* since then, of events that are traced */
