@@ -95,6 +95,7 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
     in->redo_timer.user = in->read_timer.user = in;
     inlet_flights_begin(in);
     in->users = 1;
+    order_init(in);
     (void)pthread_mutex_init(&in->lock, NULL);
     return in;
 }
@@ -114,6 +115,8 @@ int inlet_open(struct inlet *in, struct error *e)
     in->spill_from = stream_first_live(in->stream);
     in->backlog_end = in->arrived = stream_next(in->stream);
     in->is_spilled = stream_live(in->stream) > 0;
+    if (in->is_spilled && in->stage->role == ROLE_TRANSFORM)
+        inlet_gate_begin(in);
     if (in->is_spilled)
         log_write(WEIR_INFO, in->stage->name, "%llu events of an earlier run wait on disk",
                   (unsigned long long)stream_live(in->stream));
@@ -129,9 +132,17 @@ static void abandon_memory(struct inlet *in, struct entry *e)
     slot_fail(e->slot, WEIR_E_RETRY, in->stage->name, "the runner stopped", false);
 }
 
+/* A transform's event may have got the slot of its copy since. */
+static struct slot *slot_now(const struct inlet *in, const struct entry *e)
+{
+    bool is_kept = in->stage->role == ROLE_TRANSFORM && e->sequence == NO_SEQUENCE;
+    return is_kept ? e->ev->slot : e->slot;
+}
+
 /* The disk has it, or its source is told that nobody has. */
 void inlet_entry_abandon(struct inlet *in, struct entry *e)
 {
+    e->slot = slot_now(in, e);
     if (e->sequence == NO_SEQUENCE)
         atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
     if (in->stage->role == ROLE_TRANSFORM && e->ev->park)
@@ -148,7 +159,8 @@ void inlet_entry_abandon(struct inlet *in, struct entry *e)
 bool inlet_is_stored(const struct inlet *in, const struct entry *e)
 {
     return e->sequence != NO_SEQUENCE ||
-           (in->stage->role == ROLE_TRANSFORM && (e->ev->park || park_is_record(e->slot, in)));
+           (in->stage->role == ROLE_TRANSFORM &&
+            (e->ev->park || park_is_record(slot_now(in, e), in)));
 }
 
 static void drop_ring(struct inlet *in, struct ring *r)

@@ -178,6 +178,7 @@ void inlet_on_task(struct loop_task *t)
     if (inlet_is_elsewhere(in, t))
         return;
     take_arrivals(in);
+    inlet_gate_run_due(in);
     inlet_deliver(in);
 }
 

@@ -306,19 +306,21 @@ static void run_transform(struct inlet *in, size_t n)
 {
     struct batch *b = batch_with_block(in->worker, block_new(in->worker));
     block_unref(b->block);
-    while (b->pub.count < n && in->ready.count) {
-        struct entry e = ring_pop(&in->ready);
+    struct ring *from;
+    while (b->pub.count < n && (from = next_ring(in))) {
+        struct entry e = ring_pop(from);
         inlet_ring_account(in, &e, -1);
         if (e.sequence == NO_SEQUENCE)
             e.slot = e.ev->slot; /* its copy may have come to the disk since */
         else if (!e.slot)
             e.slot = park_slot(in, e.sequence);
         e.ev->slot = e.slot;
+        inlet_gate_resume(in, &e);
         batch_add(b, e.ev);
         block_unref(e.ev->block);
     }
     b->is_shared = false;
-    transform_run(in->lane, b);
+    transform_run(in->lane, b, true);
 }
 
 /* False: nothing may go now. */
@@ -363,8 +365,10 @@ void inlet_deliver(struct inlet *in)
     in->is_delivering = true;
     inlet_trim(in);
     while (may_deliver(in)) {
-        if (!in->ready.count)
+        if (!in->ready.count) {
             inlet_read_backlog(in);
+            inlet_gate_catch_up(in);
+        }
         if (!next_ring(in) && inlet_is_probing(in))
             inlet_retry_first(in);
         if (!next_ring(in))

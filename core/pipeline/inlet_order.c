@@ -278,7 +278,7 @@ static void let_line_go(struct inlet *in, struct line *l)
     for (bool is_over = !last; !is_over;) {
         is_over = l->first == last;
         struct entry e = order_pop(in, l);
-        if (e.sequence != NO_SEQUENCE)
+        if (inlet_is_stored(in, &e))
             inlet_entry_abandon(in, &e);
         else
             order_hold(in, l, &e);
@@ -288,9 +288,12 @@ static void let_line_go(struct inlet *in, struct line *l)
 void order_let_go(struct inlet *in)
 {
     struct order *o = &in->order;
+    lock(in);
     for (size_t i = 0; i < o->bucket_count; i++)
         for (struct line *l = o->buckets[i]; l; l = l->next)
             let_line_go(in, l);
+    let_line_go(in, &o->behind);
+    unlock(in);
 }
 
 static void abandon_line(struct inlet *in, struct line *l)
@@ -304,10 +307,12 @@ static void abandon_line(struct inlet *in, struct line *l)
 void order_abandon(struct inlet *in)
 {
     struct order *o = &in->order;
+    lock(in);
     for (size_t i = 0; i < o->bucket_count; i++)
         for (struct line *l = o->buckets[i]; l; l = l->next)
             abandon_line(in, l);
     abandon_line(in, &o->behind);
+    unlock(in);
 }
 
 void order_give_back(struct inlet *in)

@@ -221,7 +221,8 @@ void order_hold(struct inlet *in, struct line *l, const struct entry *e); /* at 
 struct entry order_pop(struct inlet *in, struct line *l);
 /* The next of the line may go; a line that nobody stands in is no more. */
 void order_advance(struct inlet *in, struct line *l);
-/* inlet_gate.c, on the inlet's worker. */
+void inlet_gate_fail(struct inlet *in, struct event *ev); /* inlet_gate.c; any worker: it has a line now */
+/* The same, on the inlet's worker. */
 void inlet_gate_begin(struct inlet *in); /* records of an earlier run wait: they come first */
 void inlet_gate_run_due(struct inlet *in);
 void inlet_gate_catch_up(struct inlet *in); /* nothing is ready, and all of an earlier run was read */

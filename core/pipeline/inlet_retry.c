@@ -327,12 +327,16 @@ static void fail_here(struct inlet *in, struct event *ev, weir_status s, const c
     struct entry e = {.ev = ev, .slot = ev->slot, .sequence = NO_SEQUENCE};
     e.attempts = ev->attempts;
     e.first_ns = ev->first_failed_ns;
+    e.line = ev->line;
+    struct line *line = e.line;
     block_ref(ev->block);
     bool waits = inlet_judge(in, &e, s, why);
     ev->attempts = e.attempts;
     ev->first_failed_ns = e.first_ns;
-    if (waits && in->stage->role == ROLE_TRANSFORM && in->is_durable)
+    if (waits && in->stage->role == ROLE_TRANSFORM && in->is_durable) {
         park_event(in->worker, in, ev);
+        inlet_gate_park(in, line);
+    }
     block_unref(ev->block);
 }
 
@@ -355,6 +359,9 @@ void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_statu
     own->attempts = ev->attempts;
     own->first_failed_ns = ev->first_failed_ns;
     own->is_told = ev->is_told;
+    inlet_gate_fail(in, ev);
+    own->line = ev->line;
+    ev->line = NULL;
     atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
     park_move(ev, own);
     if (w == in->worker) {

@@ -41,7 +41,7 @@ static void on_handoff(struct loop_task *t)
     struct handoff *h = t->user;
     atomic_fetch_sub_explicit(&h->lane->stage->pipeline->in_memory, (int64_t)h->batch->pub.count,
                               memory_order_relaxed);
-    transform_run(h->lane, h->batch);
+    transform_run(h->lane, h->batch, false);
     mem_free(h);
 }
 
@@ -57,7 +57,7 @@ void stage_push(struct stage *to, struct worker *w, struct batch *take)
     }
     struct lane *l = stage_lane(to, w);
     if (l->worker == w) {
-        transform_run(l, take);
+        transform_run(l, take, false);
         return;
     }
     struct handoff *h = MEM_NEW(struct handoff);

@@ -79,7 +79,7 @@ void route_batch(struct stage *from, struct worker *w, struct batch *take);
 void route_failed(struct stage *from, struct worker *w, struct event *ev);
 void stage_push(struct stage *to, struct worker *w, struct batch *take);
 /* transform.c */
-void transform_run(struct lane *l, struct batch *take);
+void transform_run(struct lane *l, struct batch *take, bool is_again); /* from its inlet */
 void transform_mark(struct lane *l, struct event *ev, weir_status s, const char *why);
 void transform_end_kept(struct lane *l, struct batch *kept, weir_status s);
 void transform_abandon_kept(struct lane *l, struct batch *kept); /* the runner stops */

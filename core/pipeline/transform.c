@@ -20,6 +20,8 @@ static struct event *own_shell(struct block *b, struct event *ev)
     copy->attempts = ev->attempts;
     copy->first_failed_ns = ev->first_failed_ns;
     copy->is_told = ev->is_told;
+    copy->line = ev->line;
+    ev->line = NULL;
     park_move(ev, copy);
     return copy;
 }
@@ -51,12 +53,22 @@ static struct batch *own_batch(struct worker *w, struct batch *take)
     return own;
 }
 
+/* Its time with this stage is over: the next of its key may come. */
+static void leave(struct lane *l, struct event *ev)
+{
+    if (ev->park)
+        park_end(ev);
+    if (ev->line)
+        inlet_gate_leave(l->stage->inlet, l->worker, ev->line);
+    ev->line = NULL;
+}
+
 static void end_filtered(struct lane *l, struct event *ev)
 {
     worker_count(l->worker, LEDGER_FILTERED, 1);
     metric_add(l->stage->m.filtered, 1);
     trace_add(l->worker, l->stage, ev, TRACE_FILTERED, NULL);
-    park_end(ev);
+    leave(l, ev);
     slot_release(ev->slot, SLOT_FILTERED);
 }
 
@@ -89,13 +101,15 @@ static void note_works(struct stage *s, size_t passed)
         stage_set_ready(s, true, NULL);
 }
 
-static void run_events(struct lane *l, struct batch *b)
+static void run_events(struct lane *l, struct batch *b, bool is_again)
 {
     const weir_component *c = l->stage->component;
     size_t kept = 0;
     lane_enter(l, b, NULL);
     for (size_t i = 0; i < b->pub.count; i++) {
         struct event *ev = b->events[i];
+        if (!inlet_gate_pass(l->stage->inlet, l->worker, ev, is_again))
+            continue;
         l->is_short = l->is_waiting = false;
         l->ev = ev;
         weir_status s = c->event(l->stage->self, &l->host, &ev->pub);
@@ -106,8 +120,7 @@ static void run_events(struct lane *l, struct batch *b)
             ev->attempts--; /* that was none */
         }
         if (s == WEIR_OK) {
-            if (ev->park)
-                park_end(ev);
+            leave(l, ev);
             ev->attempts = 0;
             ev->first_failed_ns = 0;
             b->has_ports |= ev->port_count > 0;
@@ -153,7 +166,7 @@ static int64_t end_inputs(struct lane *l, struct batch *in, bool has_heirs)
         if (ev->is_marked)
             continue;
         if (ev->is_passed || has_heirs) {
-            park_end(ev);
+            leave(l, ev);
             slot_release(ev->slot, 0);
             consumed++;
             continue;
@@ -188,6 +201,8 @@ static void keep(struct lane *l, struct batch *in)
         struct event *ev = in->events[i];
         if (!ev->is_marked && ev->slot && ev->slot->wants_copy && inlet_is_durable(l->stage->inlet))
             park_event(l->worker, l->stage->inlet, ev);
+        if (!ev->is_marked)
+            inlet_gate_keep(l->stage->inlet, ev);
     }
 }
 
@@ -272,7 +287,20 @@ static void run_batch(struct lane *l, struct batch *in)
     route_batch(l->stage, w, out);
 }
 
-void transform_run(struct lane *l, struct batch *take)
+/* One of a key at a time, unless the stage says that it keeps their order itself. */
+static void run_turns(struct lane *l, struct batch *take, bool is_again)
+{
+    while (take) {
+        struct batch *later = inlet_gate_turns(l->stage->inlet, l->worker, take, is_again);
+        if (take->pub.count)
+            run_batch(l, take);
+        else
+            batch_free(take);
+        take = later;
+    }
+}
+
+void transform_run(struct lane *l, struct batch *take, bool is_again)
 {
     if (atomic_load_explicit(&l->stage->pipeline->is_stopping, memory_order_relaxed)) {
         for (size_t i = 0; i < take->pub.count; i++)
@@ -284,9 +312,9 @@ void transform_run(struct lane *l, struct batch *take)
     metric_add(l->stage->m.in, take->pub.count);
     take = own_batch(l->worker, take);
     if (l->stage->component->event)
-        run_events(l, take);
+        run_events(l, take, is_again);
     else
-        run_batch(l, take);
+        run_turns(l, take, is_again);
 }
 
 void transform_end_kept(struct lane *l, struct batch *kept, weir_status s)

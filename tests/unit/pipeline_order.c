@@ -123,6 +123,129 @@ START_TEST(kept_across_runs)
 }
 END_TEST
 
+/* ---- across transforms ---- */
+
+static const char *const transforms[] = {
+    "edit, mode: retry, times: 2",
+    "edit_parallel, mode: retry, times: 2",
+    "gather, mode: mark_retry, times: 2",
+    "gather, mode: retry, times: 1",
+    "gather, mode: keep_retry, times: 2",
+    "gather_blocking, mode: mark_retry, times: 2",
+    "gather_blocking, mode: keep_retry, times: 2",
+};
+enum { TRANSFORMS = sizeof transforms / sizeof *transforms };
+static const char *const whens[] = {"settled", "durable", "safe"};
+enum { WHENS = sizeof whens / sizeof *whens };
+
+static void start_transform(const char *feed, const char *transform, const char *sink)
+{
+    char *stages = mem_format(
+        "sources: { in: { plugin: feed, %s, key: k } }\n"
+        "transforms: { t: { plugin: %s, inputs: [in],\n"
+        "    retry: { max_attempts: 0, backoff: 1ms, backoff_max: 2ms } },\n"
+        "    u: { plugin: edit_parallel, inputs: [t] } }\n"
+        "sinks: { a: { plugin: %s, inputs: [u] } }\n",
+        feed, transform, sink);
+    rig_start(&rig, "workers: 3", stages);
+    mem_free(stages);
+}
+
+/* Every second event fails before it is passed; none of its key goes by meanwhile. */
+START_TEST(kept_by_transforms)
+{
+    char *feed = mem_format("count: 1500, keys: 7, batch: 30, when: %s", whens[_i % WHENS]);
+    world.is_released = 1;
+    start_transform(feed, transforms[_i / WHENS], sinks[_i % 2]);
+    mem_free(feed);
+    in_order(1500);
+}
+END_TEST
+
+/* What fails again and again ends as a dead letter, and the next of its key goes on. */
+START_TEST(transform_gives_up)
+{
+    static const char *const ways[] = {"edit, mode: retry, times: 99",
+                                       "gather, mode: mark_retry, times: 99",
+                                       "edit_parallel, mode: reject"};
+    char *stages = mem_format("sources: { in: { plugin: feed, count: 700, keys: 7, key: k } }\n"
+                              "transforms: { t: { plugin: %s, inputs: [in],\n"
+                              "    retry: { max_attempts: 3, backoff: 1ms } } }\n"
+                              "sinks: { a: { plugin: take, inputs: [t] } }\n",
+                              ways[_i]);
+    rig_start(&rig, "workers: 2", stages);
+    mem_free(stages);
+    rig_settled(&rig, 700);
+    rig_empty(&rig);
+    ck_assert_int_eq(world.disorder, 0);
+    ck_assert_int_eq(rig_column(&rig, LEDGER_DELIVERED), 350);
+    ck_assert_int_eq(rig_column(&rig, LEDGER_DEAD_LETTERED), 350);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* One key of ten stands still: the others go by, and what stands in its line is safe on disk. */
+START_TEST(transform_holds_one_key)
+{
+    start_transform("count: 1000, keys: 10, when: durable", "stuck", sinks[1]);
+    rig_settled(&rig, 1000);
+    rig_wait(&rig, got_count(0) == 900);
+    for (int i = 10; i < 1000; i += 10)
+        ck_assert_int_eq(rig_tries(i), 0);
+    world.is_released = 1;
+    rig_wait(&rig, got_count(0) == 1000);
+    rig_empty(&rig);
+    ck_assert_int_eq(world.disorder, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* One that keeps the order itself is given all of a key at once. */
+START_TEST(given_several_of_a_key)
+{
+    start_transform("count: 600, keys: 2, batch: 60", "gather_in_order, mode: keep_retry",
+                    sinks[1]);
+    rig_wait(&rig, world.kept == 10);
+    world.is_released = 1;
+    in_order(600);
+}
+END_TEST
+
+/* What a transform has on disk at a stop comes in the next run before what comes then. */
+START_TEST(kept_by_transforms_across_runs)
+{
+    start_transform("count: 300, keys: 10, when: durable", "stuck", sinks[_i]);
+    rig_settled(&rig, 300);
+    rig_wait(&rig, got_count(0) == 270);
+    rig_stop(&rig);
+    start_transform("first: 300, count: 600, keys: 10, when: durable", "stuck", sinks[_i]);
+    rig_settled(&rig, 600);
+    rig_wait(&rig, got_count(0) == 540);
+    world.is_released = 1;
+    rig_wait(&rig, got_count(0) == 600);
+    rig_empty(&rig);
+    ck_assert_int_eq(world.disorder, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+static weir_status stuck_event(void *self, const weir_host *h, weir_event *ev)
+{
+    int n = number_of_event(ev);
+    if (n % 10 || world.is_released)
+        return WEIR_OK;
+    (void)try_of(n);
+    return h->fail(h, WEIR_E_RETRY, 0, "stuck");
+}
+
+static const weir_component stuck = {
+    .name = "stuck",
+    .version = "1",
+    .summary = "holds a key",
+    .flags = WEIR_PARALLEL,
+    .event = stuck_event,
+};
+
 int main(void)
 {
     log_setup((struct log_settings){.level = (weir_level)(WEIR_ERROR + 1)});
@@ -136,6 +259,12 @@ int main(void)
     tcase_add_loop_test(c, goes_on_after_a_dead_letter, 0, WAYS);
     tcase_add_loop_test(c, only_its_own_key_waits, 0, 2);
     tcase_add_test(c, kept_across_runs);
+    rig_more = &stuck;
+    tcase_add_loop_test(c, kept_by_transforms, 0, TRANSFORMS * WHENS);
+    tcase_add_loop_test(c, transform_gives_up, 0, 3);
+    tcase_add_test(c, transform_holds_one_key);
+    tcase_add_test(c, given_several_of_a_key);
+    tcase_add_loop_test(c, kept_by_transforms_across_runs, 0, 2);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

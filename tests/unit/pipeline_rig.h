@@ -66,14 +66,15 @@ static inline void world_clear(void)
 /* ---- feed: a source ---- */
 
 struct feed {
-    int64_t count, batch, pad, fails, keys;
+    int64_t first, count, batch, pad, fails, keys;
     int when;
     bool ends;
     int64_t next;
 };
 
 static const weir_option feed_options[] = {
-    WEIR_OPTION(struct feed, count, .preset = "0", .help = "events"),
+    WEIR_OPTION(struct feed, first, .preset = "0", .help = "number of the first event"),
+    WEIR_OPTION(struct feed, count, .preset = "0", .help = "number behind the last one"),
     WEIR_OPTION(struct feed, batch, .preset = "7", .help = "events in a batch"),
     WEIR_OPTION(struct feed, pad, .preset = "0", .help = "bytes more"),
     WEIR_OPTION(struct feed, fails, .preset = "0", .help = "pulls that fail first"),
@@ -85,7 +86,7 @@ static const weir_option feed_options[] = {
 static inline weir_status feed_pull(void *self, const weir_host *h, weir_batch *out)
 {
     struct feed *f = self;
-    int64_t first = f->next, n = 0;
+    int64_t first = f->next > f->first ? f->next : f->first, n = 0;
     if (f->fails && f->fails--)
         return h->fail(h, WEIR_E_RETRY, 0, "nobody is there");
     if (first == f->count)
@@ -211,7 +212,8 @@ enum {
     GATHER_KEEP,
     GATHER_MARK,
     GATHER_RETRY,
-    GATHER_MARK_RETRY
+    GATHER_MARK_RETRY,
+    GATHER_KEEP_RETRY
 };
 enum { PORT_ODD = 1, PORT_EVEN };
 static const char *const gather_ports[] = {"odd", "even", NULL};
@@ -222,7 +224,7 @@ struct gather {
     size_t count;
 };
 static const weir_option gather_options[] = {
-    WEIR_OPTION(struct gather, mode, .choices = "pass|add|ports|lose|keep|mark|retry|mark_retry",
+    WEIR_OPTION(struct gather, mode, .choices = "pass|add|ports|lose|keep|mark|retry|mark_retry|keep_retry",
                 .help = "what"),
     WEIR_OPTION(struct gather, times, .preset = "0", .help = "failures of each event"),
     {0}};
@@ -263,7 +265,7 @@ static inline weir_status gather_batch(void *self, const weir_host *h, const wei
                                        weir_batch *out)
 {
     struct gather *g = self;
-    if (g->mode == GATHER_KEEP)
+    if (g->mode == GATHER_KEEP || g->mode == GATHER_KEEP_RETRY)
         return gather_keep(g, h, in);
     if (g->mode == GATHER_ADD)
         return gather_add(h, in, out);
@@ -285,7 +287,19 @@ static inline weir_status gather_batch(void *self, const weir_host *h, const wei
     return WEIR_OK;
 }
 
-/* Odd ones are dropped by mark; of the rest the first batch is done, the others are bound. */
+static inline void gather_give(const struct gather *g, const weir_host *h, const weir_batch *b,
+                               size_t i, weir_batch *out)
+{
+    int n = number_of_event(b->events[i]);
+    if (g->mode == GATHER_KEEP && n % 2)
+        h->mark(h, b, i, WEIR_DROP, NULL);
+    else if (g->mode == GATHER_KEEP_RETRY && n % 2 && try_of(n) <= g->times)
+        h->mark(h, b, i, WEIR_E_RETRY, "again");
+    else
+        (void)h->pass(h, out, b->events[i]);
+}
+
+/* Of all that is kept odd ones are dropped, or fail, by mark; the rest is passed. */
 static inline weir_status gather_tick(void *self, const weir_host *h, uint32_t id, weir_batch *out)
 {
     struct gather *g = self;
@@ -296,10 +310,7 @@ static inline weir_status gather_tick(void *self, const weir_host *h, uint32_t i
     for (size_t k = 0; k < g->count; k++) {
         const weir_batch *b = g->kept[k];
         for (size_t i = 0; i < b->count; i++)
-            if (number_of_event(b->events[i]) % 2)
-                h->mark(h, b, i, WEIR_DROP, NULL);
-            else
-                (void)h->pass(h, out, b->events[i]);
+            gather_give(g, h, b, i, out);
         h->bind(h, out, b);
     }
     g->count = 0;
@@ -486,7 +497,8 @@ static const weir_component rig_sources[] = {FEED("feed", 0), FEED("feed_replays
 static const weir_component rig_transforms[] = {EDIT("edit", 0),
                                                 EDIT("edit_parallel", WEIR_PARALLEL),
                                                 GATHER("gather", 0),
-                                                GATHER("gather_blocking", WEIR_BLOCKING)};
+                                                GATHER("gather_blocking", WEIR_BLOCKING),
+                                                GATHER("gather_in_order", WEIR_IN_ORDER)};
 static const weir_component rig_sinks[] = {TAKE("take", 0), TAKE("take_keeps", WEIR_KEEPS),
                                            TAKE("take_blocking", WEIR_BLOCKING),
                                            TAKE("take_in_order", WEIR_IN_ORDER)};
@@ -497,7 +509,7 @@ static inline const weir_component *rig_find(void *user, const char *name, enum 
                                              struct error *e)
 {
     static const weir_component *const all[] = {rig_sources, rig_transforms, rig_sinks};
-    static const size_t counts[] = {3, 4, 4};
+    static const size_t counts[] = {3, 5, 4};
     if (rig_more && role == ROLE_TRANSFORM && strcmp(rig_more->name, name) == 0)
         return rig_more;
     for (size_t i = 0; i < counts[role]; i++)
