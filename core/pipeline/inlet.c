@@ -158,9 +158,8 @@ void inlet_entry_abandon(struct inlet *in, struct entry *e)
 
 bool inlet_is_stored(const struct inlet *in, const struct entry *e)
 {
-    return e->sequence != NO_SEQUENCE ||
-           (in->stage->role == ROLE_TRANSFORM &&
-            (e->ev->park || park_is_record(slot_now(in, e), in)));
+    return e->sequence != NO_SEQUENCE || (in->stage->role == ROLE_TRANSFORM &&
+                                          (e->ev->park || park_is_record(slot_now(in, e), in)));
 }
 
 static void drop_ring(struct inlet *in, struct ring *r)

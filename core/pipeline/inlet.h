@@ -50,7 +50,8 @@ struct batch *inlet_gate_turns(struct inlet *in, struct worker *w, struct batch 
 void inlet_gate_keep(struct inlet *in, struct event *ev); /* its key has a line from now on */
 /* The event's time with the stage is over: with the end of the worker's round the next one may go. */
 void inlet_gate_leave(struct inlet *in, struct worker *w, struct line *l);
-void inlet_gate_round(struct worker *w); /* after what the round gathered is on its way to the disk */
+void inlet_gate_round(
+    struct worker *w); /* after what the round gathered is on its way to the disk */
 
 /* On its worker: a record of a transform's stream is on its way again, and what became of it. */
 void inlet_take(struct inlet *in);

@@ -221,13 +221,16 @@ void order_hold(struct inlet *in, struct line *l, const struct entry *e); /* at 
 struct entry order_pop(struct inlet *in, struct line *l);
 /* The next of the line may go; a line that nobody stands in is no more. */
 void order_advance(struct inlet *in, struct line *l);
-void inlet_gate_fail(struct inlet *in, struct event *ev); /* inlet_gate.c; any worker: it has a line now */
+void inlet_gate_fail(struct inlet *in,
+                     struct event *ev); /* inlet_gate.c; any worker: it has a line now */
 /* The same, on the inlet's worker. */
 void inlet_gate_begin(struct inlet *in); /* records of an earlier run wait: they come first */
 void inlet_gate_run_due(struct inlet *in);
-void inlet_gate_catch_up(struct inlet *in); /* nothing is ready, and all of an earlier run was read */
-void inlet_gate_resume(struct inlet *in, struct entry *e); /* the first of its line is given again */
-void inlet_gate_park(struct inlet *in, struct line *l);    /* all that stand in it, from now on */
+void inlet_gate_catch_up(
+    struct inlet *in); /* nothing is ready, and all of an earlier run was read */
+void inlet_gate_resume(struct inlet *in,
+                       struct entry *e);                /* the first of its line is given again */
+void inlet_gate_park(struct inlet *in, struct line *l); /* all that stand in it, from now on */
 /* inlet_limit.c */
 uint64_t inlet_memory_share(const struct inlet *in);
 size_t inlet_batch_bytes(const struct inlet *in); /* a larger event travels alone */

@@ -124,7 +124,6 @@ bool inlet_is_quiet(const struct inlet *in)
 {
     if (in->flights || atomic_load(&in->taken) || in->is_delivering)
         return false;
-    return in->is_abandoned ||
-           (!atomic_load(&in->in_memory) && !atomic_load(&in->ring_count) && !in->retry_count &&
-            !in->order.line_count);
+    return in->is_abandoned || (!atomic_load(&in->in_memory) && !atomic_load(&in->ring_count) &&
+                                !in->retry_count && !in->order.line_count);
 }

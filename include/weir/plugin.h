@@ -242,7 +242,8 @@ enum {
     WEIR_PARALLEL = 2, /* one thread per worker: self is shared and read-only, h->worker is yours */
     WEIR_KEEPS = 4,    /* sink: OK means on disk, as safe as the core's own buffer: it needs none */
     WEIR_REPLAYS = 8,  /* source: what was not settled it brings again, also after a crash */
-    WEIR_IN_ORDER = 16, /* sink: takes a batch as one, in its order: it may hold more than one event of a key */
+    WEIR_IN_ORDER = 16, /* sink: takes a batch as one, in its order: it may hold more than one event of a key; */
+                        /* transform: is given events of a key while it keeps others, and keeps their order */
 };
 
 typedef struct weir_given { /* host-made: what the command line says */

@@ -140,13 +140,12 @@ enum { WHENS = sizeof whens / sizeof *whens };
 
 static void start_transform(const char *feed, const char *transform, const char *sink)
 {
-    char *stages = mem_format(
-        "sources: { in: { plugin: feed, %s, key: k } }\n"
-        "transforms: { t: { plugin: %s, inputs: [in],\n"
-        "    retry: { max_attempts: 0, backoff: 1ms, backoff_max: 2ms } },\n"
-        "    u: { plugin: edit_parallel, inputs: [t] } }\n"
-        "sinks: { a: { plugin: %s, inputs: [u] } }\n",
-        feed, transform, sink);
+    char *stages = mem_format("sources: { in: { plugin: feed, %s, key: k } }\n"
+                              "transforms: { t: { plugin: %s, inputs: [in],\n"
+                              "    retry: { max_attempts: 0, backoff: 1ms, backoff_max: 2ms } },\n"
+                              "    u: { plugin: edit_parallel, inputs: [t] } }\n"
+                              "sinks: { a: { plugin: %s, inputs: [u] } }\n",
+                              feed, transform, sink);
     rig_start(&rig, "workers: 3", stages);
     mem_free(stages);
 }
@@ -205,7 +204,7 @@ START_TEST(given_several_of_a_key)
 {
     start_transform("count: 600, keys: 2, batch: 60", "gather_in_order, mode: keep_retry",
                     sinks[1]);
-    rig_wait(&rig, world.kept == 10);
+    rig_wait(&rig, kept_count() == 10);
     world.is_released = 1;
     in_order(600);
 }

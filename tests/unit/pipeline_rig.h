@@ -224,7 +224,8 @@ struct gather {
     size_t count;
 };
 static const weir_option gather_options[] = {
-    WEIR_OPTION(struct gather, mode, .choices = "pass|add|ports|lose|keep|mark|retry|mark_retry|keep_retry",
+    WEIR_OPTION(struct gather, mode,
+                .choices = "pass|add|ports|lose|keep|mark|retry|mark_retry|keep_retry",
                 .help = "what"),
     WEIR_OPTION(struct gather, times, .preset = "0", .help = "failures of each event"),
     {0}};
@@ -648,6 +649,14 @@ static inline int got_count(int sink)
 {
     (void)pthread_mutex_lock(&world.lock);
     int n = world.got_count[sink];
+    (void)pthread_mutex_unlock(&world.lock);
+    return n;
+}
+
+static inline int kept_count(void)
+{
+    (void)pthread_mutex_lock(&world.lock);
+    int n = world.kept;
     (void)pthread_mutex_unlock(&world.lock);
     return n;
 }
