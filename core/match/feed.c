@@ -112,7 +112,7 @@ static void take(struct match_ctx *c, uint32_t head, int kind, weir_str text)
 }
 
 /* What hangs on a part of the value (its bytes, if the key is far); SET_NONE: nothing. */
-static uint32_t look_up(const struct match_set *s, uint32_t owner, struct set_key key,
+static uint32_t find(const struct match_set *s, uint32_t owner, struct set_key key,
                         weir_str part, uint64_t hash)
 {
     size_t at = set_entry_at(s, hash);
@@ -122,12 +122,20 @@ static uint32_t look_up(const struct match_set *s, uint32_t owner, struct set_ke
     return s->entries[at].ref;
 }
 
+/* Most values have nothing: the filter, which is small enough to stay in a near cache, says so. */
+static inline uint32_t look_up(const struct match_set *s, uint32_t owner, struct set_key key,
+                               weir_str part)
+{
+    uint64_t hash = set_hash(s, owner, key);
+    return set_may_have(s, hash) ? find(s, owner, key, part, hash) : SET_NONE;
+}
+
 /* The part of the value under the tag; what is found is verified against the whole. */
 static void probe(struct match_ctx *c, uint32_t owner, weir_str part, int kind, weir_str text)
 {
     const struct match_set *s = c->set;
     struct set_key key = set_key_of(s, part.ptr, part.len);
-    take(c, look_up(s, owner, key, part, set_hash(s, owner, key)), kind, text);
+    take(c, look_up(s, owner, key, part), kind, text);
 }
 
 static void probe_begins(struct match_ctx *c, uint32_t field, enum set_tag tag, weir_str in,
@@ -158,9 +166,9 @@ static void probe_grams(struct match_ctx *c, uint32_t field, weir_str text)
     for (size_t i = 0; i < l->count; i++)
         for (size_t at = 0, len = l->items[i]; at + len <= text.len; at++) {
             struct set_key key = {set_load(text.ptr + at, len), (uint64_t)len << 56};
-            uint64_t hash = set_hash(s, owner, key);
-            if (set_has_gram(s, hash))
-                take(c, look_up(s, owner, key, text, hash), WEIR_JSON_TEXT, text);
+            uint32_t found = look_up(s, owner, key, text);
+            if (found != SET_NONE)
+                take(c, found, WEIR_JSON_TEXT, text);
         }
 }
 
@@ -265,7 +273,7 @@ static void feed_number(struct match_ctx *c, uint32_t field, weir_str text)
     uint32_t owner = set_owner(field, SET_NUMBER), found = SET_NONE;
     struct set_key key = set_number_key(&number.key);
     if (f->has_numbers)
-        found = look_up(s, owner, key, (weir_str){"", 0}, set_hash(s, owner, key));
+        found = look_up(s, owner, key, (weir_str){"", 0});
     if (take_number(c, &told, found) && f->parts)
         take_ranges(c, &told, &f->parts->ranges);
 }

@@ -200,9 +200,9 @@ struct match_set {
     struct set_entry *entries;
     struct set_pair *pairs;
     struct set_slot *slots; /* of conditions, by field and alternatives: for changes */
-    uint64_t *grams; /* a bit for each hash of a SET_GRAM, to tell at once that there is none */
+    uint64_t *filter; /* bits for each hash in `entries`, to tell at once that there is none */
     size_t entry_count, entry_size, pair_count, pair_mask; /* mask: of a power of two less one */
-    size_t gram_count, gram_mask, slot_size;
+    size_t filter_size, slot_size; /* words of the filter */
     uint32_t but_count, slot_count;
     uint32_t always;                    /* the first sub that may match without any value */
     uint32_t members[ENVELOPE_MEMBERS]; /* nodes, or SET_NONE */
@@ -340,9 +340,19 @@ static inline bool set_entry_is(const struct match_set *s, const struct set_entr
            memcmp(s->bytes.ptr + (uint32_t)e->key.low, text.ptr, text.len) == 0;
 }
 
-static inline bool set_has_gram(const struct match_set *s, uint64_t hash)
+/* Two bits of one word, which says yes to one in forty hashes that are not there. The place of an entry
+ * comes from the upper half of its hash. */
+static inline uint64_t *set_filter_word(const struct match_set *s, uint64_t hash)
 {
-    return s->grams[(hash & s->gram_mask) / 64] >> (hash & 63) & 1;
+    return &s->filter[(hash & UINT32_MAX) * s->filter_size >> 32];
+}
+static inline uint64_t set_filter_bits(uint64_t hash)
+{
+    return (uint64_t)1 << (hash & 63) | (uint64_t)1 << (hash >> 6 & 63);
+}
+static inline bool set_may_have(const struct match_set *s, uint64_t hash)
+{
+    return !(set_filter_bits(hash) & ~*set_filter_word(s, hash));
 }
 
 static inline uint32_t set_owner(uint32_t field, enum set_tag tag)

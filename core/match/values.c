@@ -11,17 +11,24 @@ static uint64_t entry_hash(const struct match_set *s, const struct set_entry *e)
     return set_hash(s, e->owner, e->key);
 }
 
+enum { FILTER_SLOTS = 8 }; /* for a word of the filter: 12 bits an entry or more */
+
 static void size_entries(struct match_set *s, size_t size)
 {
     size_t old_size = s->entry_size;
     struct set_entry *old = s->entries, *all = mem_new(size * sizeof *all);
     s->entries = all, s->entry_size = size;
+    mem_free(s->filter);
+    s->filter_size = size / FILTER_SLOTS + 1;
+    s->filter = mem_new(s->filter_size * sizeof *s->filter);
     for (size_t i = 0; i < size; i++)
         all[i].ref = SET_NONE;
     for (size_t i = 0; i < old_size; i++) {
         if (old[i].ref == SET_NONE)
             continue;
-        size_t at = set_entry_at(s, entry_hash(s, &old[i]));
+        uint64_t hash = entry_hash(s, &old[i]);
+        size_t at = set_entry_at(s, hash);
+        *set_filter_word(s, hash) |= set_filter_bits(hash);
         while (all[at].ref != SET_NONE)
             at = set_entry_after(s, at);
         all[at] = old[i];
@@ -60,26 +67,6 @@ static uint32_t keep_bytes(struct match_set *s, const void *bytes, size_t n)
     return (uint32_t)at;
 }
 
-static void mark_gram(struct match_set *s, uint64_t hash)
-{
-    s->grams[(hash & s->gram_mask) / 64] |= (uint64_t)1 << (hash & 63);
-}
-
-enum { GRAM_BITS = 16 }; /* for each entry, at least */
-
-static void note_gram(struct match_set *s, uint64_t hash)
-{
-    if (++s->gram_count * GRAM_BITS > s->gram_mask) {
-        mem_free(s->grams);
-        s->gram_mask = 2 * s->gram_count * GRAM_BITS < 512 ? 511 : 2 * s->gram_mask + 1;
-        s->grams = mem_new((s->gram_mask + 1) / 8);
-        for (size_t i = 0; i < s->entry_size; i++)
-            if (s->entries[i].ref != SET_NONE && s->entries[i].owner % SET_TAGS == SET_GRAM)
-                mark_gram(s, entry_hash(s, &s->entries[i]));
-    }
-    mark_gram(s, hash);
-}
-
 /* `text`: of a key that is far. */
 static void add_entry(struct match_set *s, uint32_t owner, struct set_key key, weir_str text,
                       uint32_t ref, uint32_t verify)
@@ -88,15 +75,14 @@ static void add_entry(struct match_set *s, uint32_t owner, struct set_key key, w
         size_entries(s, s->entry_size + s->entry_size / (s->outside ? 8 : 2) + 16);
     struct set_entry *e = find_entry(s, owner, key, text);
     if (e->ref == SET_NONE) {
+        uint64_t hash = set_hash(s, owner, key);
+        *set_filter_word(s, hash) |= set_filter_bits(hash);
         s->entry_count++;
         *e = (struct set_entry){key, owner, SET_NONE};
         if (set_key_is_far(&key))
             e->key.low = (uint64_t)text.len << 32 | keep_bytes(s, text.ptr, text.len);
     }
-    bool is_gram = e->ref == SET_NONE && owner % SET_TAGS == SET_GRAM;
     e->ref = add_ref(s, e->ref, ref, verify);
-    if (is_gram)
-        note_gram(s, set_hash(s, owner, key));
 }
 
 static struct set_parts *parts_of(struct match_set *s, uint32_t field)
@@ -490,8 +476,8 @@ void values_copy(struct match_set *s, const struct match_set *from)
             s->fields[i].parts = copy_parts(s->fields[i].parts);
     if (from->entries)
         s->entries = mem_copy(from->entries, from->entry_size * sizeof *from->entries);
-    if (from->grams)
-        s->grams = mem_copy(from->grams, (from->gram_mask + 1) / 8);
+    if (from->filter)
+        s->filter = mem_copy(from->filter, from->filter_size * sizeof *from->filter);
     s->bytes =
         (struct buf){mem_copy(from->bytes.ptr, from->bytes.len), from->bytes.len, from->bytes.len};
 }
@@ -514,7 +500,7 @@ void values_free(struct match_set *s)
         if (s->fields[i].parts)
             free_parts(s->fields[i].parts);
     mem_free(s->entries);
-    mem_free(s->grams);
+    mem_free(s->filter);
     buf_fini(&s->bytes);
 }
 
@@ -531,7 +517,7 @@ static size_t parts_memory(const struct set_parts *p)
 size_t values_memory(const struct match_set *s)
 {
     size_t n = s->entry_size * sizeof *s->entries + s->bytes.cap;
-    n += s->grams ? (s->gram_mask + 1) / 8 : 0;
+    n += s->filter_size * sizeof *s->filter;
     for (size_t i = 0; i < s->fields_count; i++)
         n += s->fields[i].parts ? parts_memory(s->fields[i].parts) : 0;
     return n;

@@ -53,6 +53,11 @@ static const struct kind kinds[] = {
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
+static const char *name_of(size_t kind)
+{
+    return kind < KINDS ? kinds[kind].name : "all kinds together";
+}
+
 static double now_ns(void)
 {
     struct timespec t;
@@ -202,7 +207,7 @@ static void measure(size_t kind, unsigned rules)
     struct match_set *set = make_set(kind, rules, NULL, 0);
     double build_us = (now_ns() - start) / rules / 1e3;
     struct match_ctx *c = match_ctx_new(set);
-    printf("%-30s %6u", kind < KINDS ? kinds[kind].name : "all kinds together", rules);
+    printf("%-30s %6u", name_of(kind), rules);
     for (int size = 0; size < SIZES; size++) {
         struct events events;
         make_events(&events, sizes[size], event_counts[size], rules < 100 ? 100 : rules);
@@ -232,7 +237,7 @@ static void measure_changes(size_t kind)
             bytes = match_memory(next);
             match_set_free(next);
         }
-    printf("%-30s %9.1f %11.2f %6zu\n", kind < KINDS ? kinds[kind].name : "all kinds together",
+    printf("%-30s %9.1f %11.2f %6zu\n", name_of(kind),
            took[0] / 1e6, (took[1] - took[0]) / (MANY - FEW) / 1e3, bytes / RULES_MAX);
     (void)fflush(stdout);
     match_set_free(set);
@@ -246,6 +251,7 @@ static int changes(void)
     return 0;
 }
 
+/* match [KIND [RULES]], to look at a part of it; match changes. */
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "changes") == 0)
@@ -254,7 +260,11 @@ int main(int argc, char **argv)
            "ns for one event (good: known to be JSON)", "300 B", "895 B", "10 KB", "rules", "count",
            "checked", "good", "checked", "good", "checked", "good", "hits", "us/add", "B/rule");
     for (size_t kind = 0; kind <= KINDS; kind++)
-        for (size_t i = 0; i < sizeof rule_counts / sizeof *rule_counts; i++)
-            measure(kind, kind == KINDS && rule_counts[i] == 5 ? 5 * KINDS : rule_counts[i]);
+        for (size_t i = 0; i < sizeof rule_counts / sizeof *rule_counts; i++) {
+            unsigned rules = kind == KINDS && rule_counts[i] == 5 ? 5 * KINDS : rule_counts[i];
+            bool is_named = argc < 2 || strcmp(argv[1], name_of(kind)) == 0;
+            if (is_named && (argc < 3 || strtoul(argv[2], NULL, 10) == rules))
+                measure(kind, rules);
+        }
     return 0;
 }
