@@ -202,8 +202,7 @@ static bool apply(struct match_set *s, struct change *ch)
             add(s, fresh_text(ch, w));
         number(s, w->old == SET_NONE ? (uint32_t)(s->rules_count - 1) : w->old, i);
     }
-    if (!values_seal_change(s))
-        return false;
+    values_seal_change(s);
     set_seal_change(s);
     return true;
 }

@@ -16,6 +16,8 @@ enum {
     WORD_DIGITS = 19
 };
 
+static const uint64_t ZERO = (uint64_t)1 << 63, EXPONENT_BIAS = (uint64_t)1 << 40; /* of w[0] */
+
 static const uint64_t powers[20] = {1u,
                                     10u,
                                     100u,
@@ -51,16 +53,25 @@ static int64_t read_exponent(const char *p, const char *end)
 
 static void set_key(struct decimal *d)
 {
-    const uint64_t middle = (uint64_t)1 << 63, bias = (uint64_t)1 << 40;
     d->key.w[2] = 0;
     if (!d->count) {
-        d->key.w[0] = middle, d->key.w[1] = 0;
+        d->key.w[0] = ZERO, d->key.w[1] = 0;
         return;
     }
-    uint64_t size = (uint64_t)(d->exponent + (int64_t)bias);
+    uint64_t size = (uint64_t)(d->exponent + (int64_t)EXPONENT_BIAS);
     uint64_t digits = d->digits * powers[19 - d->count];
-    d->key.w[0] = d->is_negative ? middle - size : middle + size;
+    d->key.w[0] = d->is_negative ? ZERO - size : ZERO + size;
     d->key.w[1] = d->is_negative ? ~digits : digits;
+}
+
+uint64_t decimal_order(const uint64_t w[2])
+{
+    const uint64_t low = EXPONENT_BIAS - 1000, most = 2000;
+    bool is_negative = w[0] < ZERO;
+    uint64_t size = is_negative ? ZERO - w[0] : w[0] - ZERO;
+    uint64_t exponent = size < low ? 0 : size - low < most ? size - low : most;
+    uint64_t digits = exponent && exponent < most ? (is_negative ? ~w[1] : w[1]) >> 12 : 0;
+    return is_negative ? ZERO - (exponent << 52 | digits) : ZERO + (exponent << 52 | digits);
 }
 
 /* Digit by digit. */

@@ -16,6 +16,10 @@ static inline int decimal_compare(const struct decimal_key *a, const struct deci
     return 0;
 }
 
+/* A number that sorts as the first two words do, as far as it goes: keys that differ may have the same.
+ * Of a number it tells about 15 digits; all beyond 10 to the 1000 are one, and all as near to 0. */
+uint64_t decimal_order(const uint64_t w[2]);
+
 /* A JSON number: 0.digits times ten to the exponent. */
 struct decimal {
     struct decimal_key key;

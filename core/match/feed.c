@@ -188,35 +188,6 @@ static void probe_folds(struct match_ctx *c, uint32_t field, weir_str text)
     probe_ends(c, field, SET_FOLD_SUFFIX, in, text);
 }
 
-static bool is_less(const struct set_point *a, const struct decimal_key *b)
-{
-    return a->w[0] < b->w[0] || (a->w[0] == b->w[0] && a->w[1] < b->w[1]);
-}
-
-/* The first of the points, which are sorted, that is no less; n if all are less. */
-static uint32_t first_of(const struct set_point *points, uint32_t n, const struct decimal_key *key)
-{
-    const struct set_point *base = points;
-    for (; n > 1; n -= n / 2)
-        base += is_less(&base[n / 2 - 1], key) ? n / 2 : 0;
-    return (uint32_t)(base - points) + is_less(base, key);
-}
-
-static uint32_t leaf_of(const struct set_ranges *r, const struct decimal_key *key)
-{
-    uint32_t at = 0;
-    for (uint32_t level = r->levels; level--;) {
-        const struct set_point *points = r->points + r->starts[level];
-        uint32_t size = r->starts[level + 1] - r->starts[level], from = at * SET_FAN;
-        at = from + first_of(points + from, size - from < SET_FAN ? size - from : SET_FAN, key);
-        if (at == size) /* of the uppermost level: greater than all */
-            return r->leaves + 2 * r->count;
-    }
-    const struct set_point *found = &r->points[at];
-    bool is_point = found->w[0] == key->w[0] && found->w[1] == key->w[1];
-    return r->leaves + 2 * at + is_point;
-}
-
 /* The number in hand: whether it is one that binary64 can tell from others is found out when it matters. */
 struct told {
     const struct decimal *number;
@@ -235,28 +206,51 @@ static bool take_number(struct match_ctx *c, struct told *told, uint32_t ref)
     return true;
 }
 
-static int compare(const struct set_point *a, const struct decimal_key *b)
+static int compare(const uint64_t a[2], const uint64_t b[2])
 {
     for (int i = 0; i < 2; i++)
-        if (a->w[i] != b->w[i])
-            return a->w[i] < b->w[i] ? -1 : 1;
+        if (a[i] != b[i])
+            return a[i] < b[i] ? -1 : 1;
     return 0;
 }
 
-static bool is_in(const struct set_range *r, const struct decimal_key *key)
+static bool is_in(const struct set_range *r, const uint64_t w[2])
 {
-    int low = compare(&r->low, key), high = compare(&r->high, key);
+    int low = compare(r->low, w), high = compare(r->high, w);
     return low + r->is_low_open <= 0 && high - r->is_high_open >= 0;
 }
 
-static void take_ranges(struct match_ctx *c, struct told *told, const struct set_ranges *r)
+static bool take_head(struct match_ctx *c, struct told *told, const struct set_ranges *r,
+                      const struct set_head *head)
 {
-    const struct decimal_key *key = &told->number->key;
-    for (uint32_t at = r->count ? leaf_of(r, key) : 0; at; at = r->heads[at].up)
-        if (!take_number(c, told, r->heads[at].ref))
-            return;
-    for (size_t i = 0; i < r->waiting_count; i++)
-        if (is_in(&r->waiting[i], key) && !take_number(c, told, r->waiting[i].ref))
+    if (head->ref == SET_NONE || set_ref_kind(head->ref) != SET_CHAIN)
+        return take_number(c, told, head->ref);
+    uint32_t i = set_ref_number(head->ref);
+    for (; i != SET_NONE; i = r->items[i].next)
+        if (!take_number(c, told, r->items[i].ref))
+            return false;
+    return true;
+}
+
+static bool take_heads(struct match_ctx *c, struct told *told, const struct set_ranges *r)
+{
+    if (!r->count)
+        return true;
+    const struct set_head *head = ranges_find(r, told->number->key.w);
+    while (take_head(c, told, r, head)) {
+        if (!head->up)
+            return true;
+        head = &r->heads[head->up];
+    }
+    return false;
+}
+
+static void take_ranges(struct match_ctx *c, struct told *told, const struct set_parts *p)
+{
+    if (!take_heads(c, told, &p->ranges) || !take_heads(c, told, &p->late))
+        return;
+    for (size_t i = p->late_count; i < p->waiting_count; i++)
+        if (is_in(&p->waiting[i], told->number->key.w) && !take_number(c, told, p->waiting[i].ref))
             return;
 }
 
@@ -275,7 +269,7 @@ static void feed_number(struct match_ctx *c, uint32_t field, weir_str text)
     if (f->has_numbers)
         found = look_up(s, owner, key, (weir_str){"", 0});
     if (take_number(c, &told, found) && f->parts)
-        take_ranges(c, &told, &f->parts->ranges);
+        take_ranges(c, &told, f->parts);
 }
 
 static void probe_nets(struct match_ctx *c, uint32_t field, weir_str text)

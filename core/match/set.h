@@ -70,33 +70,47 @@ struct set_entry {
     uint32_t owner, ref; /* owner: field and tag; ref SET_NONE: free */
 };
 
-enum { SET_FAN = 16, SET_LEVELS_MAX = 8 }; /* 16 to the 8th are more than there are numbers */
-
-struct set_point { /* the words of a number's decimal_key that are not 0 */
-    uint64_t w[2];
-};
-
 struct set_range {
-    struct set_point low, high;
+    uint64_t low[2], high[2]; /* the words of a number's decimal_key that are not 0 */
     bool is_low_open, is_high_open;
     uint32_t ref;
 };
 
-/* Of the tree over the positions: what hangs there, and the next node upwards where something does. */
+/* What holds at a position among the ends of ranges, and what else does. */
 struct set_head {
-    uint32_t ref, up; /* up 0: none */
+    uint32_t ref; /* SET_CHAIN: the first of `items`; SET_NONE: nothing */
+    uint32_t up;  /* in `heads`; 0: nothing else */
 };
 
-/* Positions 2i+1 are the points, 2i the gaps before them. Behind the points lie, level by level, the last of
- * each SET_FAN of the level below, so that a point is found with one cache miss for each level. */
+struct set_range_item {
+    uint32_t ref, next; /* an item, or SET_NONE */
+};
+
+struct set_point {
+    uint64_t w[2];
+    struct set_head gap, at; /* before it, and there */
+};
+
+/* Points from..to in slots of equal width (decimal_order, of which `base` is the least): in each the
+ * number of its first point or, with the uppermost bit, of another split. Size 0: they are all one. */
+struct set_split {
+    uint64_t base;
+    uint32_t first, size, from, to;
+    uint8_t shift;
+};
+
+#define SET_LIST(T, name) \
+    T *name; \
+    size_t name##_count, name##_cap
+
+/* See ranges.c. Behind the points is one more, greater than all. */
 struct set_ranges {
     struct set_point *points;
-    struct set_head *heads; /* the leaves begin at `leaves`, 1 is the root */
-    uint32_t count, leaves;
-    uint32_t levels,
-        starts[SET_LEVELS_MAX + 1]; /* of the levels, in `points`; the last: their end */
-    struct set_range *waiting; /* until seal; those that came by a change are tried one by one */
-    size_t waiting_count, waiting_cap;
+    uint32_t count; /* 0: no ranges */
+    SET_LIST(struct set_split, splits);
+    SET_LIST(uint32_t, slots);
+    SET_LIST(struct set_head, heads);
+    SET_LIST(struct set_range_item, items);
 };
 
 struct set_lengths {
@@ -107,7 +121,11 @@ struct set_lengths {
 /* Of a field with more than whole values. */
 struct set_parts {
     struct set_lengths lengths[SET_TAGS - SET_PARTS];
-    struct set_ranges ranges;
+    struct set_ranges ranges, late;
+    /* Until seal; of a set that comes after another, those that came by changes: the first ones are in
+     * `late`, the others are tried one by one. */
+    SET_LIST(struct set_range, waiting);
+    size_t late_count;
 };
 
 struct set_field {
@@ -166,10 +184,6 @@ struct set_group {
 struct set_pair {
     uint32_t access, second, sub; /* sub SET_NONE: free */
 };
-
-#define SET_LIST(T, name) \
-    T *name; \
-    size_t name##_count, name##_cap
 
 struct set_slot {
     uint32_t hash, cond; /* cond SET_NONE: free */
@@ -393,7 +407,14 @@ void change_seal(struct match_set *s);
 /* Adds to the structures of a field what tells that `t` holds. */
 void values_add(struct match_set *s, uint32_t field, const struct pattern_test *t, uint32_t ref);
 void values_seal(struct match_set *s);
-bool values_seal_change(struct match_set *s); /* false: better compiled anew */
+void values_seal_change(struct match_set *s);
 void values_copy(struct match_set *s, const struct match_set *from); /* its structures */
 void values_free(struct match_set *s);
 size_t values_memory(const struct match_set *s);
+
+/* ranges.c */
+void ranges_make(struct set_ranges *r, const struct set_range *ranges, size_t count);
+const struct set_head *ranges_find(const struct set_ranges *r, const uint64_t w[2]); /* count > 0 */
+void ranges_copy(struct set_ranges *r, const struct set_ranges *from);
+void ranges_fini(struct set_ranges *r);
+size_t ranges_memory(const struct set_ranges *r);

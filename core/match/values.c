@@ -247,9 +247,8 @@ static void add_range(struct match_set *s, uint32_t field, const struct pattern_
         return;
     }
     const uint64_t *low = t->range.low.w, *high = t->range.high.w;
-    struct set_ranges *r = &parts_of(s, field)->ranges;
-    MEM_PUSH(r->waiting, r->waiting_count, r->waiting_cap) = (struct set_range){
-        {{low[0], low[1]}}, {{high[0], high[1]}}, t->is_low_open, t->is_high_open, ref};
+    SET_PUSH(parts_of(s, field), waiting) = (struct set_range){
+        {low[0], low[1]}, {high[0], high[1]}, t->is_low_open, t->is_high_open, ref};
 }
 
 static void add_net(struct match_set *s, uint32_t field, const struct pattern_test *t, uint32_t ref)
@@ -314,81 +313,11 @@ void values_add(struct match_set *s, uint32_t field, const struct pattern_test *
 
 /* ---- sealing ------------------------------------------------------------------------------------- */
 
-static int by_point(const void *a, const void *b)
+static void seal_ranges(struct set_parts *p)
 {
-    const struct set_point *x = a, *y = b;
-    if (x->w[0] != y->w[0])
-        return x->w[0] < y->w[0] ? -1 : 1;
-    return (x->w[1] > y->w[1]) - (x->w[1] < y->w[1]);
-}
-
-static uint32_t point_index(const struct set_ranges *r, const struct set_point *point)
-{
-    const struct set_point *at = bsearch(point, r->points, r->count, sizeof *at, by_point);
-    return (uint32_t)(at - r->points);
-}
-
-static void hang(struct match_set *s, struct set_ranges *r, const struct set_range *range)
-{
-    uint32_t low = 2 * point_index(r, &range->low) + 1 + range->is_low_open;
-    uint32_t high = 2 * point_index(r, &range->high) + 1 - range->is_high_open;
-    if (low > high)
-        return;
-    uint32_t i = low + r->leaves, j = high + r->leaves + 1;
-    for (; i < j; i /= 2, j /= 2) {
-        if (i & 1)
-            r->heads[i].ref = add_ref(s, r->heads[i].ref, range->ref, SET_NONE), i++;
-        if (j & 1)
-            j--, r->heads[j].ref = add_ref(s, r->heads[j].ref, range->ref, SET_NONE);
-    }
-}
-
-static void seal_points(struct set_ranges *r)
-{
-    struct set_point *all = mem_new((r->count + r->count / 8 + 8) * sizeof *all);
-    uint32_t below = r->count, end = r->count;
-    memcpy(all, r->points, r->count * sizeof *all);
-    r->starts[1] = end;
-    for (r->levels = 1; below > SET_FAN; r->starts[++r->levels] = end) {
-        uint32_t from = r->starts[r->levels - 1];
-        for (uint32_t i = 0; i < below; i += SET_FAN)
-            all[end++] = all[from + (i + SET_FAN < below ? i + SET_FAN : below) - 1];
-        below = end - r->starts[r->levels];
-    }
-    mem_free(r->points);
-    r->points = mem_grow(all, end * sizeof *all);
-}
-
-static void seal_heads(struct match_set *s, struct set_ranges *r)
-{
-    r->leaves = 2 * r->count + 1;
-    r->heads = mem_new(2 * (size_t)r->leaves * sizeof *r->heads);
-    for (uint32_t i = 0; i < 2 * r->leaves; i++)
-        r->heads[i].ref = SET_NONE;
-    for (size_t i = 0; i < r->waiting_count; i++)
-        hang(s, r, &r->waiting[i]);
-    for (uint32_t i = 2; i < 2 * r->leaves; i++)
-        r->heads[i].up = r->heads[i / 2].ref != SET_NONE ? i / 2 : r->heads[i / 2].up;
-}
-
-static void seal_ranges(struct match_set *s, struct set_ranges *r)
-{
-    if (!r->waiting_count)
-        return;
-    r->points = mem_new(2 * r->waiting_count * sizeof *r->points);
-    for (size_t i = 0; i < r->waiting_count; i++) {
-        r->points[2 * i] = r->waiting[i].low;
-        r->points[2 * i + 1] = r->waiting[i].high;
-    }
-    size_t all = 2 * r->waiting_count;
-    qsort(r->points, all, sizeof *r->points, by_point);
-    for (size_t i = 0; i < all; i++)
-        if (!r->count || by_point(&r->points[r->count - 1], &r->points[i]) != 0)
-            r->points[r->count++] = r->points[i];
-    seal_heads(s, r);
-    seal_points(r);
-    mem_free(r->waiting);
-    r->waiting = NULL, r->waiting_count = r->waiting_cap = 0;
+    ranges_make(&p->ranges, p->waiting, p->waiting_count);
+    mem_free(p->waiting);
+    p->waiting = NULL, p->waiting_count = p->waiting_cap = 0;
 }
 
 static uint32_t direct(const struct match_set *s, uint32_t ref)
@@ -410,8 +339,8 @@ static void direct_all(struct match_set *s)
     for (size_t i = 0; i < s->fields_count; i++) {
         struct set_field *f = &s->fields[i];
         f->always = direct(s, f->always), f->exists = direct(s, f->exists);
-        for (size_t k = 0; f->parts && k < f->parts->ranges.waiting_count; k++)
-            f->parts->ranges.waiting[k].ref = direct(s, f->parts->ranges.waiting[k].ref);
+        for (size_t k = 0; f->parts && k < f->parts->waiting_count; k++)
+            f->parts->waiting[k].ref = direct(s, f->parts->waiting[k].ref);
     }
 }
 
@@ -426,7 +355,7 @@ void values_seal(struct match_set *s)
     direct_all(s);
     for (size_t i = 0; i < s->fields_count; i++)
         if (s->fields[i].parts)
-            seal_ranges(s, &s->fields[i].parts->ranges);
+            seal_ranges(s->fields[i].parts);
     if (s->entry_count)
         size_entries(s, s->entry_count + s->entry_count / 2 + 1);
     trim_bytes(s);
@@ -434,27 +363,20 @@ void values_seal(struct match_set *s)
 
 enum { WAITING_MAX = 64 };
 
-bool values_seal_change(struct match_set *s)
+void values_seal_change(struct match_set *s)
 {
     trim_bytes(s);
-    for (size_t i = 0; i < s->fields_count; i++)
-        if (s->fields[i].parts && s->fields[i].parts->ranges.waiting_count > WAITING_MAX)
-            return false;
-    return true;
+    for (size_t i = 0; i < s->fields_count; i++) {
+        struct set_parts *p = s->fields[i].parts;
+        if (!p || p->waiting_count - p->late_count <= WAITING_MAX)
+            continue;
+        ranges_fini(&p->late);
+        ranges_make(&p->late, p->waiting, p->waiting_count);
+        p->late_count = p->waiting_count;
+    }
 }
 
 /* ---- copies -------------------------------------------------------------------------------------- */
-
-static void copy_ranges(struct set_ranges *r)
-{
-    if (r->points)
-        r->points = mem_copy(r->points, r->starts[r->levels] * sizeof *r->points);
-    if (r->heads)
-        r->heads = mem_copy(r->heads, 2 * (size_t)r->leaves * sizeof *r->heads);
-    if (r->waiting)
-        r->waiting = mem_copy(r->waiting, r->waiting_count * sizeof *r->waiting);
-    r->waiting_cap = r->waiting_count;
-}
 
 static struct set_parts *copy_parts(const struct set_parts *from)
 {
@@ -465,7 +387,10 @@ static struct set_parts *copy_parts(const struct set_parts *from)
                 mem_copy(p->lengths[i].items, p->lengths[i].count * sizeof(uint32_t));
             p->lengths[i].cap = p->lengths[i].count;
         }
-    copy_ranges(&p->ranges);
+    ranges_copy(&p->ranges, &from->ranges);
+    ranges_copy(&p->late, &from->late);
+    p->waiting = mem_copy(from->waiting, from->waiting_count * sizeof *from->waiting);
+    p->waiting_cap = p->waiting_count;
     return p;
 }
 
@@ -488,9 +413,9 @@ static void free_parts(struct set_parts *p)
 {
     for (int i = 0; i < SET_TAGS - SET_PARTS; i++)
         mem_free(p->lengths[i].items);
-    mem_free(p->ranges.points);
-    mem_free(p->ranges.heads);
-    mem_free(p->ranges.waiting);
+    ranges_fini(&p->ranges);
+    ranges_fini(&p->late);
+    mem_free(p->waiting);
     mem_free(p);
 }
 
@@ -506,9 +431,8 @@ void values_free(struct match_set *s)
 
 static size_t parts_memory(const struct set_parts *p)
 {
-    const struct set_ranges *r = &p->ranges;
-    size_t n = sizeof *p + r->starts[r->levels] * sizeof *r->points +
-               r->waiting_cap * sizeof *r->waiting + 2 * (size_t)r->leaves * sizeof *r->heads;
+    size_t n = sizeof *p + ranges_memory(&p->ranges) + ranges_memory(&p->late) +
+               p->waiting_cap * sizeof *p->waiting;
     for (int i = 0; i < SET_TAGS - SET_PARTS; i++)
         n += p->lengths[i].cap * sizeof *p->lengths[i].items;
     return n;
