@@ -22,6 +22,8 @@ static void cond_hit(struct match_ctx *c, uint32_t id)
         field->first_true = id;
         if (cond->to != SET_NONE)
             c->active_conds[c->active_cond_count++] = id;
+        if (cond->to >> SET_NUMBER_BITS == SET_TO_SUB)
+            __builtin_prefetch(set_sub_at(c->set, set_ref_number(cond->to)));
     }
     if (cond->is_joined)
         state->first_mark = add_mark(c, state->first_mark, cond->is_positive);

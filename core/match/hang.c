@@ -29,7 +29,7 @@ static uint32_t rarest(const struct match_set *s, const struct set_sub *sub, uin
     uint64_t least = UINT64_MAX;
     for (uint32_t i = 0; i < sub->count; i++) {
         uint32_t c = sub->conds[i];
-        uint64_t cost = (uint64_t)s->conds[c].use_count * s->conds[c].weight;
+        uint64_t cost = (uint64_t)s->sources[c].use_count * s->sources[c].weight;
         if (c != other_than && s->conds[c].is_positive && cost < least)
             best = c, least = cost;
     }
@@ -127,7 +127,7 @@ static void hang_group(struct match_set *s, const uint32_t *b, const struct plac
     struct set_cond *c = &s->conds[places[at].access];
     const struct set_sub *sub = build_sub(b, places[at].number);
     uint32_t first = SET_NONE;
-    if (c->use_count == 1 && sub->count == 1) {
+    if (s->sources[places[at].access].use_count == 1 && sub->count == 1) {
         c->to = (uint32_t)SET_TO_RULE << SET_NUMBER_BITS | sub->rule;
         return;
     }

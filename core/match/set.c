@@ -123,6 +123,7 @@ void set_fini(struct match_set *s)
     mem_free(s->children);
     mem_free(s->fields);
     mem_free(s->conds);
+    mem_free(s->sources);
     mem_free(s->items);
     mem_free(s->tests);
     mem_free(s->subs);
@@ -156,6 +157,7 @@ void set_copy(struct match_set *s, const struct match_set *from)
     COPY_LIST(s, children); /* their names are those of `from` until these are sealed */
     COPY_LIST(s, fields);
     COPY_LIST(s, conds);
+    COPY_LIST(s, sources);
     COPY_LIST(s, items);
     COPY_LIST(s, tests);
     COPY_LIST(s, subs);
@@ -258,16 +260,16 @@ static void fill_cond(struct match_set *s, uint32_t number, const struct pattern
         for (size_t k = 0; k < t->but.count; k++)
             values_add(s, c->field, &t->but.items[k], veto);
     }
-    c->but_count = s->but_count - c->first_but;
+    c->but_count = (s->but_count - c->first_but) & SET_BUTS_MAX;
     c->is_positive = !c->but_count && !c->takes_absent;
 }
 
-static uint8_t weight(const struct pattern_list *list)
+static uint32_t weight(const struct pattern_list *list)
 {
-    uint8_t most = 1;
+    uint32_t most = 1;
     for (size_t i = 0; i < list->count; i++) {
         enum pattern_kind kind = list->tests[i].kind;
-        uint8_t w = kind == PATTERN_EXISTS                           ? 64
+        uint32_t w = kind == PATTERN_EXISTS                           ? 64
                     : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
                     : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
                                                                      : 3;
@@ -301,18 +303,18 @@ static void size_slots(struct match_set *s, size_t size)
 }
 
 /* Alternatives are a JSON array, so no two begin with the same one. */
-static bool is_source(struct match_set *s, const struct set_cond *c, weir_str source)
+static bool is_source(struct match_set *s, const struct set_source *from, weir_str source)
 {
     struct set_build *b = s->build;
-    if (c->text == SET_NONE)
+    if (from->text == SET_NONE)
         return false;
-    if (b->read_text != c->text) {
+    if (b->read_text != from->text) {
         b->read.len = 0;
-        store_get(&s->texts, c->text, &b->read);
-        b->read_text = c->text;
+        store_get(&s->texts, from->text, &b->read);
+        b->read_text = from->text;
     }
-    return b->read.len - c->at >= source.len &&
-           memcmp(b->read.ptr + c->at, source.ptr, source.len) == 0;
+    return b->read.len - from->at >= source.len &&
+           memcmp(b->read.ptr + from->at, source.ptr, source.len) == 0;
 }
 
 /* The slot of the condition, or the free one for it. */
@@ -323,8 +325,9 @@ static struct set_slot *find_slot(struct match_set *s, uint32_t field, weir_str 
     uint32_t hash = source_hash(s, field, source);
     size_t at = (size_t)((uint64_t)hash * s->slot_size >> 32);
     for (; s->slots[at].cond != SET_NONE; at = at + 1 == s->slot_size ? 0 : at + 1) {
-        const struct set_cond *c = &s->conds[s->slots[at].cond];
-        if (s->slots[at].hash == hash && c->field == field && is_source(s, c, source))
+        uint32_t cond = s->slots[at].cond;
+        if (s->slots[at].hash == hash && s->conds[cond].field == field &&
+            is_source(s, &s->sources[cond], source))
             break;
     }
     s->slots[at].hash = hash;
@@ -342,15 +345,15 @@ static uint32_t cond_of(struct match_set *s, weir_str pattern, const struct patt
     if (slot->cond == SET_NONE || is_taken) {
         const char *at = memmem(pattern.ptr, pattern.len, list->source.ptr, list->source.len);
         uint32_t number = (uint32_t)s->conds_count;
-        SET_PUSH(s, conds) = (struct set_cond){.field = field,
-                                               .to = SET_NONE,
-                                               .text = at ? s->rules[s->rules_count - 1] : SET_NONE,
-                                               .at = at ? (uint32_t)(at - pattern.ptr) : 0,
-                                               .weight = weight(list)};
+        SET_PUSH(s, conds) = (struct set_cond){.field = field, .to = SET_NONE};
+        SET_PUSH(s, sources) =
+            (struct set_source){.text = at ? s->rules[s->rules_count - 1] : SET_NONE,
+                                .at = at ? (uint32_t)(at - pattern.ptr) : 0,
+                                .weight = weight(list)};
         slot->cond = number;
         fill_cond(s, number, list);
     }
-    s->conds[slot->cond].use_count++;
+    s->sources[slot->cond].use_count++;
     return slot->cond;
 }
 
@@ -489,6 +492,7 @@ static void trim(struct match_set *s)
     SET_TRIM(s, nodes);
     SET_TRIM(s, fields);
     SET_TRIM(s, conds);
+    SET_TRIM(s, sources);
     SET_TRIM(s, items);
     SET_TRIM(s, tests);
     SET_TRIM(s, subs);
@@ -530,7 +534,8 @@ size_t match_memory(const struct match_set *s)
     return sizeof *s + s->arena.used_bytes + store_bytes(&s->texts) + values_memory(s) +
            s->rules_cap * sizeof *s->rules + s->nodes_cap * sizeof *s->nodes +
            s->children_count * sizeof *s->children + s->fields_cap * sizeof *s->fields +
-           s->conds_cap * sizeof *s->conds + s->items_cap * sizeof *s->items +
+           s->conds_cap * sizeof *s->conds + s->sources_cap * sizeof *s->sources +
+           s->items_cap * sizeof *s->items +
            s->tests_cap * sizeof(void *) + s->subs_cap * sizeof *s->subs +
            s->groups_cap * sizeof *s->groups + s->slot_size * sizeof *s->slots +
            (s->outside ? (s->rules_count + s->inside_count) * sizeof *s->outside : 0) +

@@ -157,14 +157,20 @@ struct set_child {
 /* Where a condition leads to: nowhere (SET_NONE), or a number of this kind. */
 enum set_way { SET_TO_SUB, SET_TO_GROUP, SET_TO_RULE };
 
-struct set_cond { /* one field with all its alternatives */
-    uint32_t field, first_but, but_count, use_count;
-    uint32_t to;       /* set_way and number, as in a reference */
-    uint32_t text, at; /* a pattern in `texts`, and where in it its alternatives are written */
-    uint8_t weight;
-    bool is_positive; /* true only if an item of it was met */
-    bool is_joined;   /* a sub joins it with another field under the same first name */
-    bool takes_absent;
+enum { SET_BUTS_MAX = (1 << 29) - 1 };
+
+struct set_cond { /* one field with all its alternatives: what an event asks */
+    uint32_t field;
+    uint32_t to; /* set_way and number, as in a reference */
+    uint32_t first_but, but_count : 29;
+    uint32_t is_positive : 1; /* true only if an item of it was met */
+    uint32_t is_joined : 1;   /* a sub joins it with another field under the same first name */
+    uint32_t takes_absent : 1;
+};
+
+struct set_source { /* and what only compiling does */
+    uint32_t text, at; /* a pattern in `texts`, and where in it the alternatives are written */
+    uint32_t use_count, weight;
 };
 
 /* In `subs`, which its number is a place in. */
@@ -207,6 +213,7 @@ struct match_set {
     SET_LIST(struct set_child, children);
     SET_LIST(struct set_field, fields);
     SET_LIST(struct set_cond, conds);
+    SET_LIST(struct set_source, sources); /* of the conditions */
     SET_LIST(struct set_item, items);
     SET_LIST(const struct pattern_test *, tests);
     SET_LIST(uint32_t, subs); /* struct set_sub, one behind the other */
