@@ -12,30 +12,38 @@ static uint32_t add_mark(struct match_ctx *c, uint32_t last, bool is_frame)
     return (uint32_t)(c->marks_count - 1);
 }
 
-static void cond_hit(struct match_ctx *c, uint32_t id)
+static struct run_cond *note_cond(struct match_ctx *c, uint32_t number, const struct set_cond *cond)
 {
-    struct run_cond *state = &c->conds[id];
-    const struct set_cond *cond = &c->set->conds[id];
-    if (state->event != c->event) {
-        struct run_field *field = &c->fields[cond->field];
-        *state = (struct run_cond){c->event, field->first_true, SET_NONE};
-        field->first_true = id;
-        if (cond->to != SET_NONE)
-            c->active_conds[c->active_cond_count++] = id;
-        if (cond->to >> SET_NUMBER_BITS == SET_TO_SUB)
-            __builtin_prefetch(set_sub_at(c->set, set_ref_number(cond->to)));
-    }
+    struct run_field *field = &c->fields[cond->field];
+    uint32_t at = (uint32_t)c->conds_count;
+    SET_PUSH(c, conds) = (struct run_cond){number, cond->to, field->first_true, SET_NONE};
+    field->first_true = at;
+    run_put(&c->conds_table, number, at);
+    if (cond->to >> SET_NUMBER_BITS == SET_TO_SUB) /* wanted at the end of the event */
+        __builtin_prefetch(set_sub_at(c->set, set_ref_number(cond->to)));
+    return &c->conds[at];
+}
+
+static void cond_hit(struct match_ctx *c, uint32_t number)
+{
+    struct run_cond *state = run_cond_of(c, number);
+    const struct set_cond *cond = &c->set->conds[number];
+    if (!state)
+        state = note_cond(c, number, cond);
     if (cond->is_joined)
         state->first_mark = add_mark(c, state->first_mark, cond->is_positive);
 }
 
-static void veto(struct match_ctx *c, uint32_t id)
+static void veto(struct match_ctx *c, uint32_t number)
 {
-    struct run_but *but = &c->buts[id];
-    if (but->event != c->event)
-        *but = (struct run_but){.event = c->event, .first_mark = SET_NONE};
-    else if (but->value == c->value)
+    struct run_but *but = run_but_of(c, number);
+    if (but && but->value == c->value)
         return;
+    if (!but) {
+        run_put(&c->buts_table, number, (uint32_t)c->buts_count);
+        but = &SET_PUSH(c, buts);
+        *but = (struct run_but){.first_mark = SET_NONE};
+    }
     but->value = c->value;
     but->vetoes++;
     if (c->is_kept)

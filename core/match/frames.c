@@ -49,12 +49,13 @@ static void test_values(struct match_ctx *c, uint32_t id)
     uint32_t first = field->event == c->event ? field->first_value : SET_NONE;
     for (uint32_t i = first; i != SET_NONE; i = c->values[i].next)
         c->values[i].is_true = false, c->values[i].vetoes = 0;
-    uint32_t mark = c->conds[id].event == c->event ? c->conds[id].first_mark : SET_NONE;
+    const struct run_cond *state = run_cond_of(c, id);
+    uint32_t mark = state ? state->first_mark : SET_NONE;
     for (; mark != SET_NONE; mark = c->marks[mark].next)
         c->values[c->marks[mark].number].is_true = true;
     for (uint32_t b = 0; b < cond->but_count; b++) {
-        const struct run_but *but = &c->buts[cond->first_but + b];
-        mark = but->event == c->event ? but->first_mark : SET_NONE;
+        const struct run_but *but = run_but_of(c, cond->first_but + b);
+        mark = but ? but->first_mark : SET_NONE;
         for (; mark != SET_NONE; mark = c->marks[mark].next)
             c->values[c->marks[mark].number].vetoes++;
     }
@@ -101,9 +102,8 @@ static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
 static bool choose_mark(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
                         const struct choice *chosen)
 {
-    const struct run_cond *cond = &c->conds[sub->conds[at]];
-    for (uint32_t i = cond->event == c->event ? cond->first_mark : SET_NONE; i != SET_NONE;
-         i = c->marks[i].next) {
+    const struct run_cond *cond = run_cond_of(c, sub->conds[at]);
+    for (uint32_t i = cond ? cond->first_mark : SET_NONE; i != SET_NONE; i = c->marks[i].next) {
         uint32_t frame = c->marks[i].number;
         if (c->steps++ > RUN_STEPS_MAX)
             return false;
@@ -170,9 +170,8 @@ static bool choose(struct match_ctx *c, const struct set_sub *sub, uint32_t at,
 static void mark_values(struct match_ctx *c, uint32_t id, uint64_t bit)
 {
     const struct set_cond *cond = &c->set->conds[id];
-    const struct run_cond *state = &c->conds[id];
-    bool is_marked = cond->is_positive && state->event == c->event;
-    for (uint32_t i = is_marked ? state->first_mark : SET_NONE; i != SET_NONE; i = c->marks[i].next)
+    const struct run_cond *state = cond->is_positive ? run_cond_of(c, id) : NULL;
+    for (uint32_t i = state ? state->first_mark : SET_NONE; i != SET_NONE; i = c->marks[i].next)
         c->masks[c->marks[i].number].own |= bit;
     if (cond->is_positive)
         return;

@@ -16,11 +16,10 @@ struct match_ctx *match_ctx_new(const struct match_set *s)
     struct match_ctx *c = MEM_NEW(struct match_ctx);
     c->set = s;
     c->fields = mem_new((s->fields_count + 1) * sizeof *c->fields);
-    c->conds = mem_new((s->conds_count + 1) * sizeof *c->conds);
-    c->buts = mem_new(((size_t)s->but_count + 1) * sizeof *c->buts);
+    run_open(&c->conds_table);
+    run_open(&c->buts_table);
     c->rules = mem_new((s->rules_count + 1) * sizeof *c->rules);
     c->slots = mem_new(((size_t)s->slot_count + 1) * sizeof *c->slots);
-    c->active_conds = mem_new((s->conds_count + 1) * sizeof *c->active_conds);
     c->active_fields = mem_new((s->fields_count + 1) * sizeof *c->active_fields);
     c->hits = mem_new((s->rules_count + 1) * sizeof *c->hits);
     SET_PUSH(c, frames) = (struct run_frame){0};
@@ -32,11 +31,12 @@ void match_ctx_free(struct match_ctx *c)
     if (!c)
         return;
     mem_free(c->fields);
+    run_close(&c->conds_table);
+    run_close(&c->buts_table);
     mem_free(c->conds);
     mem_free(c->buts);
     mem_free(c->rules);
     mem_free(c->slots);
-    mem_free(c->active_conds);
     mem_free(c->active_fields);
     mem_free(c->hits);
     mem_free(c->values);
@@ -59,8 +59,6 @@ static void clear_stamps(struct match_ctx *c)
 {
     const struct match_set *s = c->set;
     memset(c->fields, 0, s->fields_count * sizeof *c->fields);
-    memset(c->conds, 0, s->conds_count * sizeof *c->conds);
-    memset(c->buts, 0, s->but_count * sizeof *c->buts);
     memset(c->rules, 0, s->rules_count * sizeof *c->rules);
 }
 
@@ -70,7 +68,9 @@ static void begin(struct match_ctx *c, bool is_careful)
         clear_stamps(c);
         c->event = 1;
     }
-    c->active_cond_count = c->active_field_count = c->values_count = c->hit_count = 0;
+    run_clear(&c->conds_table);
+    run_clear(&c->buts_table);
+    c->conds_count = c->buts_count = c->active_field_count = c->values_count = c->hit_count = 0;
     c->value = 0, c->marks_count = 0, c->frame = 0;
     c->frames_count = 1;
     c->arrays = 0;

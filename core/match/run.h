@@ -12,9 +12,18 @@ struct run_field {
     bool has_framed; /* a value inside an element of an array */
 };
 
-struct run_cond {
-    uint32_t event; /* that it was last true in */
-    uint32_t next_true;
+/* What became of a few of many numbers in this event. It lies so close together that it stays in the nearest
+ * cache however many there are. */
+struct run_table {
+    struct run_entry {
+        uint32_t stamp, number, at; /* free if the stamp is not the table's */
+    } * entries;
+    uint32_t stamp, mask, count;
+};
+
+struct run_cond { /* that was true */
+    uint32_t number, to;
+    uint32_t next_true;  /* of the same field */
     uint32_t first_mark; /* if it is joined: of the elements that make it true, or of the values */
 };
 
@@ -22,9 +31,8 @@ struct run_mark {
     uint32_t number, next; /* of a frame, or of a value */
 };
 
-struct run_but {
-    uint32_t event, value; /* of the last veto */
-    uint32_t vetoes;
+struct run_but { /* that was vetoed */
+    uint32_t value, vetoes; /* value: of the last veto */
     uint32_t first_mark; /* of the values, where these are kept */
 };
 
@@ -57,12 +65,13 @@ struct match_ctx {
     uint32_t frame;        /* that the value in hand lies in */
     bool is_kept;          /* its field is */
     struct run_field *fields;
-    struct run_cond *conds;
-    struct run_but *buts;
+    struct run_table conds_table, buts_table; /* by their numbers, in: */
+    SET_LIST(struct run_cond, conds);
+    SET_LIST(struct run_but, buts);
     uint32_t *rules; /* the event that each matched last */
     struct run_slot *slots;
-    uint32_t *active_conds, *active_fields, *hits;
-    size_t active_cond_count, active_field_count, hit_count;
+    uint32_t *active_fields, *hits;
+    size_t active_field_count, hit_count;
     SET_LIST(struct run_value, values);
     SET_LIST(struct run_mark, marks);
     SET_LIST(struct run_frame, frames);
@@ -75,6 +84,38 @@ struct match_ctx {
     bool has_duplicate, has_dotted;
     struct buf text, lower, key; /* scratch */
 };
+
+/* run.c */
+void run_open(struct run_table *t);
+void run_close(struct run_table *t);
+void run_clear(struct run_table *t);
+void run_put(struct run_table *t, uint32_t number, uint32_t at); /* one that it does not have */
+
+static inline uint32_t run_place(const struct run_table *t, uint32_t number)
+{
+    return (uint32_t)(number * 0x9E3779B97F4A7C15u >> 32) & t->mask;
+}
+
+static inline uint32_t run_get(const struct run_table *t, uint32_t number) /* or SET_NONE */
+{
+    uint32_t i = run_place(t, number);
+    for (; t->entries[i].stamp == t->stamp; i = (i + 1) & t->mask)
+        if (t->entries[i].number == number)
+            return t->entries[i].at;
+    return SET_NONE;
+}
+
+static inline struct run_cond *run_cond_of(const struct match_ctx *c, uint32_t number)
+{
+    uint32_t at = run_get(&c->conds_table, number);
+    return at == SET_NONE ? NULL : &c->conds[at];
+}
+
+static inline struct run_but *run_but_of(const struct match_ctx *c, uint32_t number)
+{
+    uint32_t at = run_get(&c->buts_table, number);
+    return at == SET_NONE ? NULL : &c->buts[at];
+}
 
 /* A text is the value of the name `node`: its fields are tested. False: it is no JSON; without
  * `is_checked` that is only seen in what is named. */

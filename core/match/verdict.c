@@ -7,8 +7,8 @@ static bool but_holds(const struct match_ctx *c, const struct set_cond *cond)
     if (field->event != c->event)
         return false;
     for (uint32_t i = 0; i < cond->but_count; i++) {
-        const struct run_but *but = &c->buts[cond->first_but + i];
-        if (but->event != c->event || but->vetoes < field->values)
+        const struct run_but *but = run_but_of(c, cond->first_but + i);
+        if (!but || but->vetoes < field->values)
             return true;
     }
     return false;
@@ -18,7 +18,7 @@ static bool but_holds(const struct match_ctx *c, const struct set_cond *cond)
 static bool cond_holds(const struct match_ctx *c, uint32_t id)
 {
     const struct set_cond *cond = &c->set->conds[id];
-    if (c->conds[id].event == c->event)
+    if (run_get(&c->conds_table, id) != SET_NONE)
         return true;
     if (cond->is_positive)
         return false;
@@ -71,8 +71,8 @@ static void try_pairs(struct match_ctx *c, uint32_t access, uint32_t field)
     const struct match_set *s = c->set;
     if (c->fields[field].event != c->event)
         return;
-    for (uint32_t second = c->fields[field].first_true; second != SET_NONE;
-         second = c->conds[second].next_true) {
+    for (uint32_t i = c->fields[field].first_true; i != SET_NONE; i = c->conds[i].next_true) {
+        uint32_t second = c->conds[i].number;
         size_t at = set_pair_hash(access, second) & s->pair_mask;
         while (s->pairs[at].sub != SET_NONE &&
                (s->pairs[at].access != access || s->pairs[at].second != second))
@@ -81,10 +81,10 @@ static void try_pairs(struct match_ctx *c, uint32_t access, uint32_t field)
     }
 }
 
-static void try_cond(struct match_ctx *c, uint32_t id)
+static void try_cond(struct match_ctx *c, uint32_t id, uint32_t to)
 {
     const struct match_set *s = c->set;
-    uint32_t to = s->conds[id].to, number = set_ref_number(to);
+    uint32_t number = set_ref_number(to);
     if (to >> SET_NUMBER_BITS == SET_TO_SUB) {
         (void)try_sub(c, number, id);
         return;
@@ -151,8 +151,9 @@ static void number_hits(struct match_ctx *c)
 void verdict_collect(struct match_ctx *c)
 {
     const struct match_set *s = c->set;
-    for (size_t i = 0; i < c->active_cond_count; i++)
-        try_cond(c, c->active_conds[i]);
+    for (size_t i = 0; i < c->conds_count; i++)
+        if (c->conds[i].to != SET_NONE)
+            try_cond(c, c->conds[i].number, c->conds[i].to);
     for (size_t i = 0; i < c->active_field_count; i++)
         try_subs(c, s->fields[c->active_fields[i]].subs, SET_NONE);
     try_subs(c, s->always, SET_NONE);
