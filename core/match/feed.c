@@ -121,41 +121,61 @@ static void take(struct match_ctx *c, uint32_t head, int kind, weir_str text)
     }
 }
 
-/* What hangs on a part of the value (its bytes, if the key is far); SET_NONE: nothing. */
-static uint32_t find(const struct match_set *s, uint32_t owner, struct set_key key,
-                        weir_str part, uint64_t hash)
+/* What hangs on a part of the value; SET_NONE: nothing. */
+static uint32_t find(const struct match_set *s, const struct run_probe *p)
 {
-    size_t at = set_entry_at(s, hash);
+    size_t at = set_entry_at(s, p->hash);
     for (; s->entries[at].ref != SET_NONE; at = set_entry_after(s, at))
-        if (set_entry_is(s, &s->entries[at], owner, key, part))
+        if (set_entry_is(s, &s->entries[at], p->owner, p->key, p->part))
             break;
     return s->entries[at].ref;
 }
 
-/* Most values have nothing: the filter, which is small enough to stay in a near cache, says so. */
-static inline uint32_t look_up(const struct match_set *s, uint32_t owner, struct set_key key,
-                               weir_str part)
+/* Most values have nothing, as the filter says, which is small enough to stay in a near cache. */
+static uint32_t look_up(const struct match_set *s, uint32_t owner, struct set_key key,
+                        weir_str part)
 {
-    uint64_t hash = set_hash(s, owner, key);
-    return set_may_have(s, hash) ? find(s, owner, key, part, hash) : SET_NONE;
+    struct run_probe p = {key, set_hash(s, owner, key), part, owner};
+    return set_may_have(&s->others, p.hash) ? find(s, &p) : SET_NONE;
 }
 
-/* The part of the value under the tag; what is found is verified against the whole. */
 static void probe(struct match_ctx *c, uint32_t owner, weir_str part, int kind, weir_str text)
 {
-    const struct match_set *s = c->set;
-    struct set_key key = set_key_of(s, part.ptr, part.len);
-    take(c, look_up(s, owner, key, part), kind, text);
+    struct set_key key = set_key_of(c->set, part.ptr, part.len);
+    take(c, look_up(c->set, owner, key, part), kind, text);
+}
+
+/* Of a text the places of all parts are fetched before the first is read. */
+static void take_probes(struct match_ctx *c, weir_str text)
+{
+    for (unsigned i = 0; i < c->probe_count; i++)
+        take(c, find(c->set, &c->probes[i]), WEIR_JSON_TEXT, text);
+    c->probe_count = 0;
+}
+
+static struct run_probe *add_probe(struct match_ctx *c, uint64_t hash, weir_str text)
+{
+    if (c->probe_count == RUN_PROBES)
+        take_probes(c, text);
+    __builtin_prefetch(&c->set->entries[set_entry_at(c->set, hash)]);
+    return &c->probes[c->probe_count++];
+}
+
+/* The part of the text under the tag; what is found is verified against the whole. */
+static void probe_part(struct match_ctx *c, uint32_t owner, weir_str part, weir_str text)
+{
+    struct set_key key = set_key_of(c->set, part.ptr, part.len);
+    uint64_t hash = set_hash(c->set, owner, key);
+    if (set_may_have(&c->set->others, hash))
+        *add_probe(c, hash, text) = (struct run_probe){key, hash, part, owner};
 }
 
 static void probe_begins(struct match_ctx *c, uint32_t field, enum set_tag tag, weir_str in,
                          weir_str text)
 {
     const struct set_lengths *l = set_lengths_of(&c->set->fields[field], tag);
-    for (size_t i = 0; i < l->count && l->items[i] <= in.len; i++) {
-        weir_str part = {in.ptr, l->items[i]};
-        probe(c, set_owner(field, tag), part, WEIR_JSON_TEXT, text);
-    }
+    for (size_t i = 0; i < l->count && l->items[i] <= in.len; i++)
+        probe_part(c, set_owner(field, tag), (weir_str){in.ptr, l->items[i]}, text);
 }
 
 static void probe_ends(struct match_ctx *c, uint32_t field, enum set_tag tag, weir_str in,
@@ -164,7 +184,7 @@ static void probe_ends(struct match_ctx *c, uint32_t field, enum set_tag tag, we
     const struct set_lengths *l = set_lengths_of(&c->set->fields[field], tag);
     for (size_t i = 0; i < l->count && l->items[i] <= in.len; i++) {
         weir_str part = {in.ptr + in.len - l->items[i], l->items[i]};
-        probe(c, set_owner(field, tag), part, WEIR_JSON_TEXT, text);
+        probe_part(c, set_owner(field, tag), part, text);
     }
 }
 
@@ -172,13 +192,14 @@ static void probe_grams(struct match_ctx *c, uint32_t field, weir_str text)
 {
     const struct match_set *s = c->set;
     const struct set_lengths *l = set_lengths_of(&s->fields[field], SET_GRAM);
+    const struct set_filter filter = s->grams;
     uint32_t owner = set_owner(field, SET_GRAM);
     for (size_t i = 0; i < l->count; i++)
         for (size_t at = 0, len = l->items[i]; at + len <= text.len; at++) {
             struct set_key key = {set_load(text.ptr + at, len), (uint64_t)len << 56};
-            uint32_t found = look_up(s, owner, key, text);
-            if (found != SET_NONE)
-                take(c, found, WEIR_JSON_TEXT, text);
+            uint64_t hash = set_hash(s, owner, key);
+            if (set_may_have(&filter, hash))
+                *add_probe(c, hash, text) = (struct run_probe){key, hash, text, owner};
         }
 }
 
@@ -191,7 +212,7 @@ static void probe_folds(struct match_ctx *c, uint32_t field, weir_str text)
         low[i] = (char)(b + ((b >= 'A' && b <= 'Z') ? 32 : 0));
     }
     weir_str in = {low, text.len};
-    probe(c, set_owner(field, SET_FOLD), in, WEIR_JSON_TEXT, text);
+    probe_part(c, set_owner(field, SET_FOLD), in, text);
     if (!c->set->fields[field].parts)
         return;
     probe_begins(c, field, SET_FOLD_PREFIX, in, text);
@@ -303,7 +324,7 @@ static void feed_text(struct match_ctx *c, uint32_t field, weir_str text)
 {
     const struct set_field *f = &c->set->fields[field];
     if (f->has_texts)
-        probe(c, set_owner(field, SET_TEXT), text, WEIR_JSON_TEXT, text);
+        probe_part(c, set_owner(field, SET_TEXT), text, text);
     if (f->has_folds)
         probe_folds(c, field, text);
     if (f->parts) {
@@ -312,6 +333,7 @@ static void feed_text(struct match_ctx *c, uint32_t field, weir_str text)
         probe_grams(c, field, text);
         probe_nets(c, field, text);
     }
+    take_probes(c, text);
     take(c, f->always, WEIR_JSON_TEXT, text);
 }
 

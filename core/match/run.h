@@ -58,6 +58,15 @@ struct run_mask {
     uint32_t first_child, next;
 };
 
+enum { RUN_PROBES = 16 };
+
+struct run_probe { /* of the text in hand: what is likely to be in the set */
+    struct set_key key;
+    uint64_t hash;
+    weir_str part;
+    uint32_t owner;
+};
+
 struct match_ctx {
     const struct match_set *set;
     uint64_t objects;
@@ -76,6 +85,8 @@ struct match_ctx {
     SET_LIST(struct run_mark, marks);
     SET_LIST(struct run_frame, frames);
     SET_LIST(struct run_mask, masks);
+    struct run_probe probes[RUN_PROBES];
+    unsigned probe_count;
     struct masks_block *blocks; /* of the text in hand */
     size_t blocks_cap;
     uint32_t arrays;

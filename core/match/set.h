@@ -191,6 +191,13 @@ struct set_pair {
     uint32_t access, second, sub; /* sub SET_NONE: free */
 };
 
+/* Two bits of one word for each hash that is there, to tell of most others at once that they are not. That of
+ * grams is one of its own, which is small, since they are looked for at each byte of a value. */
+struct set_filter {
+    uint64_t *words;
+    size_t size, count, room; /* room: for so many it is as good as can be */
+};
+
 struct set_slot {
     uint32_t hash, cond; /* cond SET_NONE: free */
 };
@@ -221,9 +228,9 @@ struct match_set {
     struct set_entry *entries;
     struct set_pair *pairs;
     struct set_slot *slots; /* of conditions, by field and alternatives: for changes */
-    uint64_t *filter; /* bits for each hash in `entries`, to tell at once that there is none */
+    struct set_filter grams, others; /* of `entries` */
     size_t entry_count, entry_size, pair_count, pair_mask; /* mask: of a power of two less one */
-    size_t filter_size, slot_size; /* words of the filter */
+    size_t slot_size;
     uint32_t but_count, slot_count;
     uint32_t always;                    /* the first sub that may match without any value */
     uint32_t members[ENVELOPE_MEMBERS]; /* nodes, or SET_NONE */
@@ -361,19 +368,18 @@ static inline bool set_entry_is(const struct match_set *s, const struct set_entr
            memcmp(s->bytes.ptr + (uint32_t)e->key.low, text.ptr, text.len) == 0;
 }
 
-/* Two bits of one word, which says yes to one in forty hashes that are not there. The place of an entry
- * comes from the upper half of its hash. */
-static inline uint64_t *set_filter_word(const struct match_set *s, uint64_t hash)
+/* The place of an entry comes from the upper half of its hash. */
+static inline uint64_t *set_filter_word(const struct set_filter *f, uint64_t hash)
 {
-    return &s->filter[(hash & UINT32_MAX) * s->filter_size >> 32];
+    return &f->words[(hash & UINT32_MAX) * f->size >> 32];
 }
 static inline uint64_t set_filter_bits(uint64_t hash)
 {
     return (uint64_t)1 << (hash & 63) | (uint64_t)1 << (hash >> 6 & 63);
 }
-static inline bool set_may_have(const struct match_set *s, uint64_t hash)
+static inline bool set_may_have(const struct set_filter *f, uint64_t hash)
 {
-    return !(set_filter_bits(hash) & ~*set_filter_word(s, hash));
+    return !(set_filter_bits(hash) & ~*set_filter_word(f, hash));
 }
 
 static inline uint32_t set_owner(uint32_t field, enum set_tag tag)

@@ -11,24 +11,17 @@ static uint64_t entry_hash(const struct match_set *s, const struct set_entry *e)
     return set_hash(s, e->owner, e->key);
 }
 
-enum { FILTER_SLOTS = 8 }; /* for a word of the filter: 12 bits an entry or more */
-
 static void size_entries(struct match_set *s, size_t size)
 {
     size_t old_size = s->entry_size;
     struct set_entry *old = s->entries, *all = mem_new(size * sizeof *all);
     s->entries = all, s->entry_size = size;
-    mem_free(s->filter);
-    s->filter_size = size / FILTER_SLOTS + 1;
-    s->filter = mem_new(s->filter_size * sizeof *s->filter);
     for (size_t i = 0; i < size; i++)
         all[i].ref = SET_NONE;
     for (size_t i = 0; i < old_size; i++) {
         if (old[i].ref == SET_NONE)
             continue;
-        uint64_t hash = entry_hash(s, &old[i]);
-        size_t at = set_entry_at(s, hash);
-        *set_filter_word(s, hash) |= set_filter_bits(hash);
+        size_t at = set_entry_at(s, entry_hash(s, &old[i]));
         while (all[at].ref != SET_NONE)
             at = set_entry_after(s, at);
         all[at] = old[i];
@@ -67,6 +60,37 @@ static uint32_t keep_bytes(struct match_set *s, const void *bytes, size_t n)
     return (uint32_t)at;
 }
 
+static bool is_gram(const struct set_entry *e)
+{
+    return e->owner % SET_TAGS == SET_GRAM;
+}
+
+enum { FILTER_BITS = 12 }; /* for each hash: yes to one in forty that are not there */
+
+static void size_filter(struct match_set *s, struct set_filter *f, size_t room)
+{
+    mem_free(f->words);
+    f->room = room;
+    f->size = room * FILTER_BITS / 64 + 1;
+    f->words = mem_new(f->size * sizeof *f->words);
+    for (size_t i = 0; i < s->entry_size; i++) {
+        const struct set_entry *e = &s->entries[i];
+        if (e->ref == SET_NONE || is_gram(e) != (f == &s->grams))
+            continue;
+        uint64_t hash = entry_hash(s, e);
+        *set_filter_word(f, hash) |= set_filter_bits(hash);
+    }
+}
+
+static void add_hash(struct match_set *s, const struct set_entry *e)
+{
+    struct set_filter *f = is_gram(e) ? &s->grams : &s->others;
+    uint64_t hash = entry_hash(s, e);
+    if (++f->count > f->room + f->room / 2)
+        size_filter(s, f, 2 * f->count);
+    *set_filter_word(f, hash) |= set_filter_bits(hash);
+}
+
 /* `text`: of a key that is far. */
 static void add_entry(struct match_set *s, uint32_t owner, struct set_key key, weir_str text,
                       uint32_t ref, uint32_t verify)
@@ -75,14 +99,15 @@ static void add_entry(struct match_set *s, uint32_t owner, struct set_key key, w
         size_entries(s, s->entry_size + s->entry_size / (s->outside ? 8 : 2) + 16);
     struct set_entry *e = find_entry(s, owner, key, text);
     if (e->ref == SET_NONE) {
-        uint64_t hash = set_hash(s, owner, key);
-        *set_filter_word(s, hash) |= set_filter_bits(hash);
         s->entry_count++;
         *e = (struct set_entry){key, owner, SET_NONE};
         if (set_key_is_far(&key))
             e->key.low = (uint64_t)text.len << 32 | keep_bytes(s, text.ptr, text.len);
     }
+    bool is_new = e->ref == SET_NONE;
     e->ref = add_ref(s, e->ref, ref, verify);
+    if (is_new)
+        add_hash(s, e);
 }
 
 static struct set_parts *parts_of(struct match_set *s, uint32_t field)
@@ -358,6 +383,8 @@ void values_seal(struct match_set *s)
             seal_ranges(s->fields[i].parts);
     if (s->entry_count)
         size_entries(s, s->entry_count + s->entry_count / 2 + 1);
+    size_filter(s, &s->grams, s->grams.count);
+    size_filter(s, &s->others, s->others.count);
     trim_bytes(s);
 }
 
@@ -401,8 +428,8 @@ void values_copy(struct match_set *s, const struct match_set *from)
             s->fields[i].parts = copy_parts(s->fields[i].parts);
     if (from->entries)
         s->entries = mem_copy(from->entries, from->entry_size * sizeof *from->entries);
-    if (from->filter)
-        s->filter = mem_copy(from->filter, from->filter_size * sizeof *from->filter);
+    s->grams.words = mem_copy(from->grams.words, from->grams.size * sizeof *from->grams.words);
+    s->others.words = mem_copy(from->others.words, from->others.size * sizeof *from->others.words);
     s->bytes =
         (struct buf){mem_copy(from->bytes.ptr, from->bytes.len), from->bytes.len, from->bytes.len};
 }
@@ -425,7 +452,8 @@ void values_free(struct match_set *s)
         if (s->fields[i].parts)
             free_parts(s->fields[i].parts);
     mem_free(s->entries);
-    mem_free(s->filter);
+    mem_free(s->grams.words);
+    mem_free(s->others.words);
     buf_fini(&s->bytes);
 }
 
@@ -441,7 +469,7 @@ static size_t parts_memory(const struct set_parts *p)
 size_t values_memory(const struct match_set *s)
 {
     size_t n = s->entry_size * sizeof *s->entries + s->bytes.cap;
-    n += s->filter_size * sizeof *s->filter;
+    n += (s->grams.size + s->others.size) * sizeof(uint64_t);
     for (size_t i = 0; i < s->fields_count; i++)
         n += s->fields[i].parts ? parts_memory(s->fields[i].parts) : 0;
     return n;
