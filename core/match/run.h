@@ -31,9 +31,9 @@ struct run_mark {
     uint32_t number, next; /* of a frame, or of a value */
 };
 
-struct run_but { /* that was vetoed */
+struct run_but {            /* that was vetoed */
     uint32_t value, vetoes; /* value: of the last veto */
-    uint32_t first_mark; /* of the values, where these are kept */
+    uint32_t first_mark;    /* of the values, where these are kept */
 };
 
 struct run_slot { /* a name in an object: seen, and where last */

@@ -270,9 +270,9 @@ static uint32_t weight(const struct pattern_list *list)
     for (size_t i = 0; i < list->count; i++) {
         enum pattern_kind kind = list->tests[i].kind;
         uint32_t w = kind == PATTERN_EXISTS                           ? 64
-                    : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
-                    : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
-                                                                     : 3;
+                     : kind == PATTERN_RANGE || kind == PATTERN_CIDR  ? 4
+                     : kind == PATTERN_TEXT || kind == PATTERN_NUMBER ? 1
+                                                                      : 3;
         most = w > most ? w : most;
     }
     return most;
@@ -535,9 +535,9 @@ size_t match_memory(const struct match_set *s)
            s->rules_cap * sizeof *s->rules + s->nodes_cap * sizeof *s->nodes +
            s->children_count * sizeof *s->children + s->fields_cap * sizeof *s->fields +
            s->conds_cap * sizeof *s->conds + s->sources_cap * sizeof *s->sources +
-           s->items_cap * sizeof *s->items +
-           s->tests_cap * sizeof(void *) + s->subs_cap * sizeof *s->subs +
-           s->groups_cap * sizeof *s->groups + s->slot_size * sizeof *s->slots +
+           s->items_cap * sizeof *s->items + s->tests_cap * sizeof(void *) +
+           s->subs_cap * sizeof *s->subs + s->groups_cap * sizeof *s->groups +
+           s->slot_size * sizeof *s->slots +
            (s->outside ? (s->rules_count + s->inside_count) * sizeof *s->outside : 0) +
            (s->pairs ? (s->pair_mask + 1) * sizeof *s->pairs : 0);
 }

@@ -168,7 +168,7 @@ struct set_cond { /* one field with all its alternatives: what an event asks */
     uint32_t takes_absent : 1;
 };
 
-struct set_source { /* and what only compiling does */
+struct set_source {    /* and what only compiling does */
     uint32_t text, at; /* a pattern in `texts`, and where in it the alternatives are written */
     uint32_t use_count, weight;
 };
@@ -227,7 +227,7 @@ struct match_set {
     SET_LIST(struct set_group, groups);
     struct set_entry *entries;
     struct set_pair *pairs;
-    struct set_slot *slots; /* of conditions, by field and alternatives: for changes */
+    struct set_slot *slots;          /* of conditions, by field and alternatives: for changes */
     struct set_filter grams, others; /* of `entries` */
     size_t entry_count, entry_size, pair_count, pair_mask; /* mask: of a power of two less one */
     size_t slot_size;
