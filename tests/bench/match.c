@@ -237,8 +237,8 @@ static void measure_changes(size_t kind)
             bytes = match_memory(next);
             match_set_free(next);
         }
-    printf("%-30s %9.1f %11.2f %6zu\n", name_of(kind),
-           took[0] / 1e6, (took[1] - took[0]) / (MANY - FEW) / 1e3, bytes / RULES_MAX);
+    printf("%-30s %9.1f %11.2f %6zu\n", name_of(kind), took[0] / 1e6,
+           (took[1] - took[0]) / (MANY - FEW) / 1e3, bytes / RULES_MAX);
     (void)fflush(stdout);
     match_set_free(set);
 }
