@@ -16,7 +16,8 @@ enum {
     WORD_DIGITS = 19
 };
 
-static const uint64_t ZERO = (uint64_t)1 << 63, EXPONENT_BIAS = (uint64_t)1 << 40; /* of w[0] */
+static const uint64_t zero_word = (uint64_t)1 << 63,
+                      exponent_bias = (uint64_t)1 << 40; /* of w[0] */
 
 static const uint64_t powers[20] = {1u,
                                     10u,
@@ -55,23 +56,24 @@ static void set_key(struct decimal *d)
 {
     d->key.w[2] = 0;
     if (!d->count) {
-        d->key.w[0] = ZERO, d->key.w[1] = 0;
+        d->key.w[0] = zero_word, d->key.w[1] = 0;
         return;
     }
-    uint64_t size = (uint64_t)(d->exponent + (int64_t)EXPONENT_BIAS);
+    uint64_t size = (uint64_t)(d->exponent + (int64_t)exponent_bias);
     uint64_t digits = d->digits * powers[19 - d->count];
-    d->key.w[0] = d->is_negative ? ZERO - size : ZERO + size;
+    d->key.w[0] = d->is_negative ? zero_word - size : zero_word + size;
     d->key.w[1] = d->is_negative ? ~digits : digits;
 }
 
 uint64_t decimal_order(const uint64_t w[2])
 {
-    const uint64_t low = EXPONENT_BIAS - 1000, most = 2000;
-    bool is_negative = w[0] < ZERO;
-    uint64_t size = is_negative ? ZERO - w[0] : w[0] - ZERO;
+    const uint64_t low = exponent_bias - 1000, most = 2000;
+    bool is_negative = w[0] < zero_word;
+    uint64_t size = is_negative ? zero_word - w[0] : w[0] - zero_word;
     uint64_t exponent = size < low ? 0 : size - low < most ? size - low : most;
     uint64_t digits = exponent && exponent < most ? (is_negative ? ~w[1] : w[1]) >> 12 : 0;
-    return is_negative ? ZERO - (exponent << 52 | digits) : ZERO + (exponent << 52 | digits);
+    return is_negative ? zero_word - (exponent << 52 | digits)
+                       : zero_word + (exponent << 52 | digits);
 }
 
 /* Digit by digit. */

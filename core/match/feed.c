@@ -12,7 +12,7 @@ static uint32_t add_mark(struct match_ctx *c, uint32_t last, bool is_frame)
     return (uint32_t)(c->marks_count - 1);
 }
 
-static struct run_cond *note_cond(struct match_ctx *c, uint32_t number, const struct set_cond *cond)
+static uint32_t note_cond(struct match_ctx *c, uint32_t number, const struct set_cond *cond)
 {
     struct run_field *field = &c->fields[cond->field];
     uint32_t at = (uint32_t)c->conds_count;
@@ -21,17 +21,19 @@ static struct run_cond *note_cond(struct match_ctx *c, uint32_t number, const st
     run_put(&c->conds_table, number, at);
     if (cond->to >> SET_NUMBER_BITS == SET_TO_SUB) /* wanted at the end of the event */
         __builtin_prefetch(set_sub_at(c->set, set_ref_number(cond->to)));
-    return &c->conds[at];
+    return at;
 }
 
 static void cond_hit(struct match_ctx *c, uint32_t number)
 {
-    struct run_cond *state = run_cond_of(c, number);
     const struct set_cond *cond = &c->set->conds[number];
-    if (!state)
-        state = note_cond(c, number, cond);
-    if (cond->is_joined)
-        state->first_mark = add_mark(c, state->first_mark, cond->is_positive);
+    uint32_t at = run_get(&c->conds_table, number);
+    if (at == SET_NONE)
+        at = note_cond(c, number, cond);
+    if (!cond->is_joined)
+        return;
+    struct run_cond *state = &c->conds[at];
+    state->first_mark = add_mark(c, state->first_mark, cond->is_positive);
 }
 
 static void veto(struct match_ctx *c, uint32_t number)
