@@ -84,7 +84,8 @@ struct inlet *inlet_new(struct stage *s, struct lane *home, bool is_durable)
     in->batch = s->plan->delivery.batch.item;
     in->retry = s->plan->delivery.retry.item;
     in->is_durable = is_durable;
-    in->ready.budget = in->arrivals.budget = in->released.budget = &s->pipeline->budget;
+    in->budget = &s->pipeline->budget;
+    in->ready.budget = in->arrivals.budget = in->released.budget = in->budget;
     in->task.fn = inlet_on_task;
     in->retry_timer.fn = inlet_on_retry;
     in->batch_timer.fn = in->rate_timer.fn = in->read_timer.fn = on_deliver_timer;
@@ -233,14 +234,15 @@ void inlet_give_back(struct inlet *in)
     free_flights(in);
 }
 
+/* The stage may be gone already: another one that it served is the last to let go of it. */
 void inlet_free(struct inlet *in)
 {
     if (!in || --in->users)
         return;
     inlet_end(in);
-    budget_give(&in->stage->pipeline->budget, in->redo_cap * sizeof *in->redo +
-                                                  in->watcher_cap * sizeof *in->watchers +
-                                                  in->retry_cap * sizeof *in->retries);
+    budget_give(in->budget, in->redo_cap * sizeof *in->redo +
+                                in->watcher_cap * sizeof *in->watchers +
+                                in->retry_cap * sizeof *in->retries);
     mem_free(in->redo);
     ring_fini(&in->arrivals);
     ring_fini(&in->ready);

@@ -74,7 +74,7 @@ static void watch(struct inlet *in, uint64_t sequence, struct slot *slot)
                 in->watcher_count * sizeof *in->watchers);
         in->watcher_head = 0;
     }
-    BUDGET_PUSH(&in->stage->pipeline->budget, in->watchers, in->watcher_count, in->watcher_cap) =
+    BUDGET_PUSH(in->budget, in->watchers, in->watcher_count, in->watcher_cap) =
         (struct watcher){sequence, slot};
 }
 
@@ -82,7 +82,7 @@ void inlet_watch_give_back(struct inlet *in)
 {
     if (in->watcher_head < in->watcher_count)
         return;
-    budget_give(&in->stage->pipeline->budget, in->watcher_cap * sizeof *in->watchers);
+    budget_give(in->budget, in->watcher_cap * sizeof *in->watchers);
     mem_free(in->watchers);
     in->watchers = NULL;
     in->watcher_head = in->watcher_count = in->watcher_cap = 0;
@@ -306,7 +306,7 @@ void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retri
     }
     if (!atomic_load_explicit(&in->stage->pipeline->is_stopping, memory_order_relaxed))
         worker_count(in->worker, LEDGER_REPEATED, 1);
-    BUDGET_PUSH(&in->stage->pipeline->budget, in->redo, in->redo_count, in->redo_cap) = sequence;
+    BUDGET_PUSH(in->budget, in->redo, in->redo_count, in->redo_cap) = sequence;
     if (!loop_timer_is_set(&in->redo_timer))
         loop_timer_set(in->worker->loop, &in->redo_timer, in->retry->backoff.ns);
 }

@@ -12,18 +12,19 @@ enum { BUCKETS_MIN = 64, HELD_MAX = 8192 };
 
 void order_init(struct inlet *in)
 {
+    in->order.is_shared = in->stage->role == ROLE_TRANSFORM;
     (void)pthread_mutex_init(&in->order.lock, NULL);
 }
 
 static void lock(struct inlet *in)
 {
-    if (in->stage->role == ROLE_TRANSFORM)
+    if (in->order.is_shared)
         (void)pthread_mutex_lock(&in->order.lock);
 }
 
 static void unlock(struct inlet *in)
 {
-    if (in->stage->role == ROLE_TRANSFORM)
+    if (in->order.is_shared)
         (void)pthread_mutex_unlock(&in->order.lock);
 }
 
@@ -71,13 +72,13 @@ struct line *order_find(const struct inlet *in, uint64_t hash)
 
 static void *charged_new(struct inlet *in, size_t n)
 {
-    budget_charge(&in->stage->pipeline->budget, n);
+    budget_charge(in->budget, n);
     return mem_grow(NULL, n);
 }
 
 static void charged_free(struct inlet *in, void *p, size_t n)
 {
-    budget_give(&in->stage->pipeline->budget, n);
+    budget_give(in->budget, n);
     mem_free(p);
 }
 

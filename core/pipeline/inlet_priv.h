@@ -81,6 +81,7 @@ struct order { /* inlet_order.c: keys of which an event is under way, in a table
     struct held *free_held;
     size_t held_count, held_bytes; /* events that wait behind another of their key */
     /* inlet_gate.c, a transform's: */
+    bool is_shared;         /* by all workers: */
     pthread_mutex_t lock;   /* of all lines */
     _Atomic uint32_t gates; /* lines, and `behind`: whatever could hold an event up */
     struct line *due;
@@ -102,6 +103,7 @@ struct inlet {
     struct stage *stage;
     struct lane *lane;
     struct worker *worker;
+    struct budget *budget; /* of the pipeline */
     const struct plan_buffer *buffer;
     const struct plan_batch *batch;
     const struct plan_retry *retry;

@@ -29,7 +29,7 @@ void inlet_retry_count(struct inlet *in)
 
 static void heap_push(struct inlet *in, const struct entry *e)
 {
-    BUDGET_PUSH(&in->stage->pipeline->budget, in->retries, in->retry_count, in->retry_cap) = *e;
+    BUDGET_PUSH(in->budget, in->retries, in->retry_count, in->retry_cap) = *e;
     in->retry_bytes += entry_bytes(e);
     size_t i = in->retry_count - 1;
     while (i && in->retries[i].due_ns < in->retries[(i - 1) / 2].due_ns) {
@@ -62,7 +62,7 @@ void inlet_retry_give_back(struct inlet *in)
 {
     if (in->retry_count)
         return;
-    budget_give(&in->stage->pipeline->budget, in->retry_cap * sizeof *in->retries);
+    budget_give(in->budget, in->retry_cap * sizeof *in->retries);
     mem_free(in->retries);
     in->retries = NULL;
     in->retry_cap = 0;

@@ -27,13 +27,13 @@ struct record_slot {
 
 static void *charged_new(struct inlet *in, size_t n)
 {
-    budget_charge(&in->stage->pipeline->budget, n);
+    budget_charge(in->budget, n);
     return mem_new(n);
 }
 
 static void charged_free(struct inlet *in, void *p, size_t n)
 {
-    budget_give(&in->stage->pipeline->budget, n);
+    budget_give(in->budget, n);
     mem_free(p);
 }
 
