@@ -37,6 +37,18 @@ void budget_give(struct budget *b, size_t n)
     atomic_fetch_sub_explicit(&budget_whole(b)->used_bytes, n, memory_order_relaxed);
 }
 
+void *budget_new(struct budget *b, size_t n)
+{
+    budget_charge(b, n);
+    return mem_new(n);
+}
+
+void budget_free(struct budget *b, void *take, size_t n)
+{
+    budget_give(b, n);
+    mem_free(take);
+}
+
 bool budget_has_room(const struct budget *b, size_t n)
 {
     const struct budget *whole = b->whole ? b->whole : b;

@@ -22,6 +22,8 @@ struct budget {
 bool budget_take(struct budget *b, size_t n); /* false: past the limit, nothing is taken */
 void budget_charge(struct budget *b, size_t n);
 void budget_give(struct budget *b, size_t n);
+void *budget_new(struct budget *b, size_t n); /* mem_new, charged */
+void budget_free(struct budget *b, void *take, size_t n);
 /* MEM_PUSH into an array that is charged; cap * the size of an item is to be given when it is freed. */
 #define BUDGET_PUSH(budget, items, count, cap) \
     (*((count) == (cap) \

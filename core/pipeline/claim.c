@@ -30,8 +30,7 @@ void claim_table_free(struct claim_table *t)
     for (size_t i = 0; i < BUCKETS; i++)
         while (t->buckets[i]) {
             struct weir_claim *next = t->buckets[i]->next_in_bucket;
-            budget_give(t->budget, sizeof *next);
-            mem_free(t->buckets[i]);
+            budget_free(t->budget, t->buckets[i], sizeof *next);
             t->buckets[i] = next;
         }
     (void)pthread_mutex_destroy(&t->lock);
@@ -59,8 +58,7 @@ weir_status claim_new(struct claim_table *t, const struct keys_entry *wanted,
     } else if (keys_find(t->keys, wanted->hash, found)) {
         status = WEIR_DROP;
     } else {
-        *link = *claim = MEM_NEW(struct weir_claim);
-        budget_charge(t->budget, sizeof **claim);
+        *link = *claim = budget_new(t->budget, sizeof **claim);
         (*claim)->table = t;
         (*claim)->entry = *wanted;
     }
@@ -75,8 +73,7 @@ void claim_release(struct weir_claim *take)
     struct weir_claim **link = bucket_of(t, &take->entry);
     *link = take->next_in_bucket;
     (void)pthread_mutex_unlock(&t->lock);
-    budget_give(t->budget, sizeof *take);
-    mem_free(take);
+    budget_free(t->budget, take, sizeof *take);
 }
 
 void claim_keep(struct weir_claim *take)

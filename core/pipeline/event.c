@@ -277,6 +277,16 @@ struct event *event_own(struct block *b, const struct event *from)
     return ev;
 }
 
+void event_move(struct event *from, struct event *to)
+{
+    to->slot = from->slot;
+    to->attempts = from->attempts;
+    to->first_failed_ns = from->first_failed_ns;
+    to->is_told = from->is_told;
+    to->line = from->line;
+    from->line = NULL;
+}
+
 void event_add_port(struct event *ev, uint32_t port)
 {
     enum { FEW = sizeof ev->few_ports / sizeof *ev->few_ports };

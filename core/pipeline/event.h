@@ -50,6 +50,8 @@ weir_str block_text(struct block *b, weir_str s);
 struct event *event_new(struct block *b, weir_payload *take);        /* all else zero */
 struct event *event_copy(struct block *b, const struct event *from); /* shares body and strings */
 struct event *event_own(struct block *b, const struct event *from);  /* shares the body alone */
+/* Another shell of the same event is what its stage goes on with. Its copy on disk: park_move. */
+void event_move(struct event *from, struct event *to);
 void event_add_port(struct event *ev, uint32_t port);
 
 /* Block pools, one per worker: empty blocks, and chunks of their memory by size. */

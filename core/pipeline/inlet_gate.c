@@ -10,23 +10,6 @@
 #include "pipeline/inlet_priv.h"
 #include "pipeline/park.h"
 
-static void lock(struct inlet *in)
-{
-    (void)pthread_mutex_lock(&in->order.lock);
-}
-
-static void unlock(struct inlet *in)
-{
-    (void)pthread_mutex_unlock(&in->order.lock);
-}
-
-static struct line *line_of(struct inlet *in, const struct event *ev)
-{
-    uint64_t hash = order_hash(ev);
-    struct line *l = order_find(in, hash);
-    return l ? l : order_line_new(in, hash);
-}
-
 static bool is_open(const struct inlet *in)
 {
     return !atomic_load_explicit(&in->order.gates, memory_order_acquire);
@@ -34,11 +17,11 @@ static bool is_open(const struct inlet *in)
 
 void inlet_gate_begin(struct inlet *in)
 {
-    lock(in);
+    order_lock(in);
     in->order.is_behind = true;
     in->order.behind.is_parked = true;
     order_count(&in->order);
-    unlock(in);
+    order_unlock(in);
 }
 
 /* ---- the way in ------------------------------------------------------------------------------ */
@@ -58,14 +41,14 @@ static bool make_due(struct inlet *in, struct line *l)
 static void stand(struct inlet *in, struct line *l, struct event *ev)
 {
     struct entry e = {.ev = ev, .slot = ev->slot, .sequence = NO_SEQUENCE};
-    lock(in);
+    order_lock(in);
     l->coming--;
     bool is_held = !in->is_abandoned;
     if (is_held)
         order_hold(in, l, &e);
     bool is_parked = l->is_parked;
     bool is_due = make_due(in, l);
-    unlock(in);
+    order_unlock(in);
     if (!is_held)
         inlet_entry_abandon(in, &e);
     else if (in->is_durable && ev->slot && (is_parked || ev->slot->wants_copy))
@@ -91,12 +74,10 @@ static void on_coming(struct loop_task *t)
 }
 
 /* What waits gets a shell of its own: this one may be read by others still. */
-static void come(struct inlet *in, struct worker *w, struct line *l, const struct event *ev)
+static void come(struct inlet *in, struct worker *w, struct line *l, struct event *ev)
 {
     struct event *own = event_own(block_new(w), ev);
-    own->slot = ev->slot;
-    own->attempts = ev->attempts;
-    own->first_failed_ns = ev->first_failed_ns;
+    event_move(ev, own);
     atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
     if (w == in->worker) {
         stand(in, l, own);
@@ -112,13 +93,13 @@ bool inlet_gate_pass(struct inlet *in, struct worker *w, struct event *ev, bool 
 {
     if (is_open(in) || ev->line || !ev->pub.key.len)
         return true;
-    lock(in);
+    order_lock(in);
     struct line *l = order_find(in, order_hash(ev));
     if (!l && in->order.is_behind && !is_again)
         l = &in->order.behind;
     if (l)
         l->coming++;
-    unlock(in);
+    order_unlock(in);
     if (l)
         come(in, w, l, ev);
     return !l;
@@ -180,24 +161,23 @@ struct batch *inlet_gate_turns(struct inlet *in, struct worker *w, struct batch 
     return later;
 }
 
-void inlet_gate_keep(struct inlet *in, struct event *ev)
+void inlet_gate_line(struct inlet *in, struct event *ev)
 {
-    if (ev->line || !ev->pub.key.len || stage_has(in->stage, WEIR_IN_ORDER))
+    if (ev->line || !ev->pub.key.len)
         return;
-    lock(in);
-    ev->line = line_of(in, ev);
+    uint64_t hash = order_hash(ev);
+    order_lock(in);
+    ev->line = order_find(in, hash);
+    if (!ev->line)
+        ev->line = order_line_new(in, hash);
     ev->line->flying++;
-    unlock(in);
+    order_unlock(in);
 }
 
-void inlet_gate_fail(struct inlet *in, struct event *ev)
+void inlet_gate_keep(struct inlet *in, struct event *ev)
 {
-    if (ev->line || !ev->pub.key.len || in->stage->role != ROLE_TRANSFORM)
-        return;
-    lock(in);
-    ev->line = line_of(in, ev);
-    ev->line->flying++;
-    unlock(in);
+    if (!stage_has(in->stage, WEIR_IN_ORDER))
+        inlet_gate_line(in, ev);
 }
 
 /* ---- the way out ----------------------------------------------------------------------------- */
@@ -214,12 +194,12 @@ void inlet_gate_round(struct worker *w)
     for (size_t i = 0; i < w->departure_count; i++) {
         struct inlet *in = w->departures[i].inlet;
         struct line *l = w->departures[i].line;
-        lock(in);
+        order_lock(in);
         l->flying--;
         bool is_due = make_due(in, l);
         if (!l->first)
             order_advance(in, l);
-        unlock(in);
+        order_unlock(in);
         if (is_due)
             inlet_wake(in);
     }
@@ -230,14 +210,14 @@ void inlet_gate_run_due(struct inlet *in)
 {
     if (in->stage->role != ROLE_TRANSFORM || is_open(in))
         return;
-    lock(in);
+    order_lock(in);
     while (in->order.due) {
         struct line *l = in->order.due;
         in->order.due = l->next_due;
         l->is_due = false;
         order_advance(in, l);
     }
-    unlock(in);
+    order_unlock(in);
 }
 
 void inlet_gate_resume(struct inlet *in, struct entry *e)
@@ -245,11 +225,11 @@ void inlet_gate_resume(struct inlet *in, struct entry *e)
     e->ev->line = e->line;
     if (!e->line)
         return;
-    lock(in);
+    order_lock(in);
     e->line->has_first = false;
     e->line->flying++;
     e->line->cursor = NULL;
-    unlock(in);
+    order_unlock(in);
 }
 
 void inlet_gate_park(struct inlet *in, struct line *l)
@@ -268,15 +248,13 @@ void inlet_gate_catch_up(struct inlet *in)
     struct order *o = &in->order;
     if (!o->is_behind || in->ready.count || atomic_load(&in->is_spilled))
         return;
-    lock(in);
+    order_lock(in);
     while (o->behind.first) {
         struct entry e = order_pop(in, &o->behind);
         e.line = NULL;
-        ring_push(&in->ready, &e);
-        atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&in->ring_bytes, entry_bytes(&e), memory_order_relaxed);
+        inlet_ready(in, &in->ready, &e);
     }
     o->is_behind = in->ready.count || o->behind.coming;
     order_count(o);
-    unlock(in);
+    order_unlock(in);
 }

@@ -80,6 +80,13 @@ void inlet_ring_account(struct inlet *in, const struct entry *e, int sign)
         atomic_fetch_add_explicit(&in->in_memory, n, memory_order_relaxed);
 }
 
+void inlet_ready(struct inlet *in, struct ring *r, const struct entry *e)
+{
+    ring_push(r, e);
+    atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in->ring_bytes, entry_bytes(e), memory_order_relaxed);
+}
+
 bool inlet_is_full(const struct inlet *in)
 {
     if (in->stage->role == ROLE_TRANSFORM)

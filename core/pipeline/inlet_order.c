@@ -16,13 +16,13 @@ void order_init(struct inlet *in)
     (void)pthread_mutex_init(&in->order.lock, NULL);
 }
 
-static void lock(struct inlet *in)
+void order_lock(struct inlet *in)
 {
     if (in->order.is_shared)
         (void)pthread_mutex_lock(&in->order.lock);
 }
 
-static void unlock(struct inlet *in)
+void order_unlock(struct inlet *in)
 {
     if (in->order.is_shared)
         (void)pthread_mutex_unlock(&in->order.lock);
@@ -70,18 +70,6 @@ struct line *order_find(const struct inlet *in, uint64_t hash)
     return l;
 }
 
-static void *charged_new(struct inlet *in, size_t n)
-{
-    budget_charge(in->budget, n);
-    return mem_grow(NULL, n);
-}
-
-static void charged_free(struct inlet *in, void *p, size_t n)
-{
-    budget_give(in->budget, n);
-    mem_free(p);
-}
-
 struct line *order_line_new(struct inlet *in, uint64_t hash)
 {
     struct order *o = &in->order;
@@ -91,7 +79,7 @@ struct line *order_line_new(struct inlet *in, uint64_t hash)
     if (l)
         o->free_lines = l->next;
     else
-        l = charged_new(in, sizeof *l);
+        l = budget_new(in->budget, sizeof *l);
     struct line **at = bucket_of(o, hash);
     *l = (struct line){.next = *at, .hash = hash};
     *at = l;
@@ -120,7 +108,7 @@ static struct held *held_new(struct inlet *in, const struct entry *e)
     if (h)
         o->free_held = h->next;
     else
-        h = charged_new(in, sizeof *h);
+        h = budget_new(in->budget, sizeof *h);
     *h = (struct held){.entry = *e};
     h->entry.line = NULL;
     o->held_count++;
@@ -209,13 +197,6 @@ bool order_next(struct inlet *in, struct line *l, size_t bytes_max, struct entry
     return true;
 }
 
-void order_release(struct inlet *in, const struct entry *e)
-{
-    ring_push(&in->released, e);
-    atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in->ring_bytes, entry_bytes(e), memory_order_relaxed);
-}
-
 /* The next of the line may go; a line that nobody stands in is no more. */
 void order_advance(struct inlet *in, struct line *l)
 {
@@ -224,7 +205,7 @@ void order_advance(struct inlet *in, struct line *l)
     if (l->first) {
         struct entry e = order_pop(in, l);
         l->has_first = true;
-        order_release(in, &e);
+        inlet_ready(in, &in->released, &e);
     } else if (!l->coming && !l->is_due) {
         order_line_free(in, l);
     }
@@ -245,14 +226,14 @@ void order_end(struct inlet *in, struct entry *e)
 bool order_retry(struct inlet *in, struct entry *e)
 {
     struct line *l = e->line;
-    lock(in);
+    order_lock(in);
     l->flying--;
     bool is_first = !l->has_first;
     if (is_first)
         l->has_first = true;
     else
         hold_back(in, l, e);
-    unlock(in);
+    order_unlock(in);
     return is_first;
 }
 
@@ -266,10 +247,10 @@ void order_forget(struct inlet *in, struct entry *e)
 {
     struct line *l = e->line;
     e->line = NULL;
-    lock(in);
+    order_lock(in);
     l->has_first = false;
     order_advance(in, l);
-    unlock(in);
+    order_unlock(in);
 }
 
 /* What is on disk comes again from there; the rest of the line stays in its order. */
@@ -289,12 +270,12 @@ static void let_line_go(struct inlet *in, struct line *l)
 void order_let_go(struct inlet *in)
 {
     struct order *o = &in->order;
-    lock(in);
+    order_lock(in);
     for (size_t i = 0; i < o->bucket_count; i++)
         for (struct line *l = o->buckets[i]; l; l = l->next)
             let_line_go(in, l);
     let_line_go(in, &o->behind);
-    unlock(in);
+    order_unlock(in);
 }
 
 static void abandon_line(struct inlet *in, struct line *l)
@@ -308,27 +289,27 @@ static void abandon_line(struct inlet *in, struct line *l)
 void order_abandon(struct inlet *in)
 {
     struct order *o = &in->order;
-    lock(in);
+    order_lock(in);
     for (size_t i = 0; i < o->bucket_count; i++)
         for (struct line *l = o->buckets[i]; l; l = l->next)
             abandon_line(in, l);
     abandon_line(in, &o->behind);
-    unlock(in);
+    order_unlock(in);
 }
 
 void order_give_back(struct inlet *in)
 {
     struct order *o = &in->order;
-    lock(in);
+    order_lock(in);
     for (struct line *l = o->free_lines; l; l = o->free_lines) {
         o->free_lines = l->next;
-        charged_free(in, l, sizeof *l);
+        budget_free(in->budget, l, sizeof *l);
     }
     for (struct held *h = o->free_held; h; h = o->free_held) {
         o->free_held = h->next;
-        charged_free(in, h, sizeof *h);
+        budget_free(in->budget, h, sizeof *h);
     }
-    unlock(in);
+    order_unlock(in);
 }
 
 void order_fini(struct inlet *in)
@@ -337,7 +318,7 @@ void order_fini(struct inlet *in)
     for (size_t i = 0; i < o->bucket_count; i++) {
         while (o->buckets[i]) {
             struct line *next = o->buckets[i]->next;
-            charged_free(in, o->buckets[i], sizeof *next);
+            budget_free(in->budget, o->buckets[i], sizeof *next);
             o->buckets[i] = next;
         }
     }

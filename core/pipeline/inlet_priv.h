@@ -200,13 +200,14 @@ bool inlet_deliver_direct(struct inlet *in, struct worker *w, struct batch *take
 void inlet_flight_free(struct flight *f);
 /* inlet_order.c: order among events of one key. For entries that have a line, unless said otherwise. */
 void order_init(struct inlet *in);
+void order_lock(struct inlet *in); /* a transform's lines are shared by all workers */
+void order_unlock(struct inlet *in);
 bool order_has_room(const struct inlet *in);
 /* An event with a key, of `ready` or `released`: may it go with this batch? Else it stands in line. */
 bool order_take(struct inlet *in, uint64_t flight, struct entry *e);
 /* The next one of the line, where a batch keeps its order and this one has room for it. */
 bool order_next(struct inlet *in, struct line *l, size_t bytes_max, struct entry *e);
-void order_release(struct inlet *in, const struct entry *e); /* it is due */
-void order_end(struct inlet *in, struct entry *e);           /* of what was under way */
+void order_end(struct inlet *in, struct entry *e);   /* of what was under way */
 bool order_retry(struct inlet *in, struct entry *e); /* of the same; false: it stands in line */
 void order_give_up(struct entry *e); /* one that waits in front: its end is under way */
 void order_forget(struct inlet *in, struct entry *e); /* one that waited in front is no more */
@@ -223,8 +224,8 @@ void order_hold(struct inlet *in, struct line *l, const struct entry *e); /* at 
 struct entry order_pop(struct inlet *in, struct line *l);
 /* The next of the line may go; a line that nobody stands in is no more. */
 void order_advance(struct inlet *in, struct line *l);
-void inlet_gate_fail(struct inlet *in,
-                     struct event *ev); /* inlet_gate.c; any worker: it has a line now */
+/* inlet_gate.c; any worker: the event's key has a line from now on, and the event is of it. */
+void inlet_gate_line(struct inlet *in, struct event *ev);
 /* The same, on the inlet's worker. */
 void inlet_gate_begin(struct inlet *in); /* records of an earlier run wait: they come first */
 void inlet_gate_run_due(struct inlet *in);
@@ -238,6 +239,8 @@ uint64_t inlet_memory_share(const struct inlet *in);
 size_t inlet_batch_bytes(const struct inlet *in); /* a larger event travels alone */
 uint64_t inlet_ring_limit(const struct inlet *in);
 bool inlet_has_ring_room(const struct inlet *in, size_t n);
+/* One that waited goes into `ready` or `released`: it is counted among those in rings again. */
+void inlet_ready(struct inlet *in, struct ring *r, const struct entry *e);
 bool inlet_has_retry_room(const struct inlet *in);
 void inlet_ring_account(struct inlet *in, const struct entry *e, int sign);
 /* Of a buffer in memory that is full, by any worker. Under the lock, which it leaves meanwhile. */

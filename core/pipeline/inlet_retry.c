@@ -72,8 +72,6 @@ void inlet_retry_fini(struct inlet *in)
 {
     while (in->retry_count) {
         struct entry e = heap_pop(in);
-        if (in->stage->role == ROLE_TRANSFORM)
-            e.slot = e.ev->slot;
         inlet_entry_abandon(in, &e);
     }
     inlet_retry_give_back(in);
@@ -92,8 +90,6 @@ void inlet_retry_let_go(struct inlet *in)
     size_t count = 0, cap = 0;
     while (in->retry_count) {
         struct entry e = heap_pop(in);
-        if (in->stage->role == ROLE_TRANSFORM)
-            e.slot = e.ev->slot;
         if (inlet_is_stored(in, &e))
             let_go(in, &e);
         else
@@ -117,15 +113,7 @@ void inlet_retry_first(struct inlet *in)
     if (!in->retry_count)
         return;
     struct entry e = heap_pop(in);
-    if (in->stage->role == ROLE_TRANSFORM)
-        e.slot = e.ev->slot;
-    if (e.line) {
-        order_release(in, &e);
-        return;
-    }
-    ring_push(&in->ready, &e);
-    atomic_fetch_add_explicit(&in->ring_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in->ring_bytes, entry_bytes(&e), memory_order_relaxed);
+    inlet_ready(in, e.line ? &in->released : &in->ready, &e);
 }
 
 /* Full jitter: anywhere between nothing and the exponential bound, so that retries do not align. */
@@ -355,13 +343,9 @@ void inlet_fail(struct inlet *in, struct worker *w, struct event *ev, weir_statu
                 const char *why)
 {
     struct event *own = event_own(block_new(w), ev);
-    own->slot = ev->slot;
-    own->attempts = ev->attempts;
-    own->first_failed_ns = ev->first_failed_ns;
-    own->is_told = ev->is_told;
-    inlet_gate_fail(in, ev);
-    own->line = ev->line;
-    ev->line = NULL;
+    if (in->stage->role == ROLE_TRANSFORM)
+        inlet_gate_line(in, ev);
+    event_move(ev, own);
     atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
     park_move(ev, own);
     if (w == in->worker) {

@@ -25,18 +25,6 @@ struct record_slot {
     uint64_t sequence;
 };
 
-static void *charged_new(struct inlet *in, size_t n)
-{
-    budget_charge(in->budget, n);
-    return mem_new(n);
-}
-
-static void charged_free(struct inlet *in, void *p, size_t n)
-{
-    budget_give(in->budget, n);
-    mem_free(p);
-}
-
 static void record_home(struct loop_task *t)
 {
     struct record_slot *r = t->user;
@@ -50,7 +38,7 @@ static void record_home(struct loop_task *t)
     else
         inlet_record_ended(r->inlet, r->sequence, flags & SLOT_FAILED);
     slot_fini(&r->slot);
-    charged_free(r->inlet, r, sizeof *r);
+    budget_free(r->inlet->budget, r, sizeof *r);
 }
 
 static void record_end(struct slot *s)
@@ -66,7 +54,7 @@ static void record_end(struct slot *s)
 
 struct slot *park_slot(struct inlet *inlet, uint64_t sequence)
 {
-    struct record_slot *r = charged_new(inlet, sizeof *r);
+    struct record_slot *r = budget_new(inlet->budget, sizeof *r);
     slot_init(&r->slot, record_end, r);
     r->inlet = inlet;
     r->sequence = sequence;
@@ -89,7 +77,7 @@ void park_event(struct worker *w, struct inlet *inlet, struct event *ev)
 {
     if (ev->park || !ev->slot || !ev->slot->wants_durable || ev->slot->end == record_end)
         return;
-    struct park *p = charged_new(inlet, sizeof *p);
+    struct park *p = budget_new(inlet->budget, sizeof *p);
     p->inlet = inlet;
     p->ev = ev;
     ev->park = p;
@@ -162,5 +150,5 @@ void park_synced(struct worker *w, struct park *p, weir_status s)
     if (p->then)
         loop_post(p->then_loop, p->then);
     block_unref(ev->block);
-    charged_free(p->inlet, p, sizeof *p);
+    budget_free(p->inlet->budget, p, sizeof *p);
 }

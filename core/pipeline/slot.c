@@ -98,17 +98,15 @@ static void join_end(struct slot *s)
             slot_release(j->parents[i], flags);
     }
     slot_fini(s);
-    budget_give(j->budget, j->bytes);
-    mem_free(j);
+    budget_free(j->budget, j, j->bytes);
 }
 
 struct slot *slot_join(struct slot *const *slots, size_t n, struct budget *budget)
 {
     size_t bytes = sizeof(struct join) + n * sizeof(struct slot *);
-    struct join *j = mem_new(bytes);
+    struct join *j = budget_new(budget, bytes);
     j->budget = budget;
     j->bytes = bytes;
-    budget_charge(budget, bytes);
     slot_init(&j->slot, join_end, j);
     for (size_t i = 0; i < n; i++) {
         if (!slots[i])

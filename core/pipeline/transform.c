@@ -16,12 +16,7 @@ static const char *why_of(const struct lane *l)
 static struct event *own_shell(struct block *b, struct event *ev)
 {
     struct event *copy = event_copy(b, ev);
-    copy->slot = ev->slot;
-    copy->attempts = ev->attempts;
-    copy->first_failed_ns = ev->first_failed_ns;
-    copy->is_told = ev->is_told;
-    copy->line = ev->line;
-    ev->line = NULL;
+    event_move(ev, copy);
     park_move(ev, copy);
     return copy;
 }
