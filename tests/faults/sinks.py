@@ -52,11 +52,13 @@ class Bad(Stub):
         if kind == "refuses":
             self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
+            self.listener = socket.socket()  # bound and not listening: nobody else gets the port meanwhile
+            self.listener.bind(("127.0.0.1", self.port))
 
     def mend(self):
         self.is_good = True
         if self.kind == "refuses":
-            self.listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+            self.listener.listen(64)
             threading.Thread(target=self._accept, daemon=True).start()
 
     def _serve(self, peer):

@@ -1,4 +1,5 @@
 """harness.py: starts the runner as its users do, talks to it, and looks at what it leaves behind."""
+import contextlib
 import http.client
 import json
 import os
@@ -262,7 +263,8 @@ class Runner:
 
 class Stub:
     """An HTTP server to deliver to. `answers` holds statuses in turn (the last stays), or (status, header
-    lines); "hang" never answers, "wait" does when it is released, "close" hangs up. `requests` is what came: (path, headers, body)."""
+    lines); "hang" never answers, "wait" does when it is released, "close" hangs up. `requests` is what
+    came: (path, headers, body)."""
 
     def __init__(self, *answers):
         self.answers, self.requests = list(answers) or [200], []
@@ -317,7 +319,8 @@ class Stub:
     def close(self):
         if not self.released.is_set():
             self.released.set()
-            self.listener.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # it may not be listening
+                self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
 
 
