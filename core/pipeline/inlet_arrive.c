@@ -91,20 +91,27 @@ void inlet_watch_give_back(struct inlet *in)
 static void arrive(struct inlet *in, const struct arrival *a)
 {
     struct entry e = {.ev = a->ev, .slot = a->slot, .sequence = a->sequence};
-    in->arrived = a->sequence + 1;
-    if (in->is_abandoned || in->is_released) {
-        slot_release(a->slot, SLOT_DURABLE);
-    } else if (in->stage->role == ROLE_SINK && (in->is_spilled || !inlet_has_ring_room(in, 1))) {
-        if (!in->is_spilled)
-            in->spill_from = a->sequence;
-        in->is_spilled = true;
-        if (a->slot)
-            watch(in, a->sequence, a->slot);
-    } else {
-        block_ref(a->ev->block);
-        ring_push(&in->arrivals, &e);
-        inlet_ring_account(in, &e, 1);
+    block_ref(a->ev->block);
+    ring_push(&in->arrivals, &e);
+    inlet_ring_account(in, &e, 1);
+}
+
+/* What a sink has no room for it reads from the disk, and all that comes after it. Under the lock. */
+static void arrive_all(struct inlet *in, const struct arrival *all, size_t n)
+{
+    bool is_sink = in->stage->role == ROLE_SINK;
+    size_t i = 0;
+    for (; i < n && !(is_sink && in->is_spilled); i++) {
+        if (is_sink && !inlet_has_ring_room(in, 1)) {
+            in->spill_from = all[i].sequence;
+            in->is_spilled = true;
+            break;
+        }
+        arrive(in, &all[i]);
     }
+    for (; i < n; i++)
+        if (all[i].slot)
+            watch(in, all[i].sequence, all[i].slot);
 }
 
 void inlet_arrive(struct inlet *in, const struct arrival *all, size_t n)
@@ -115,8 +122,12 @@ void inlet_arrive(struct inlet *in, const struct arrival *all, size_t n)
     atomic_fetch_add_explicit(&in->came_count, n, memory_order_relaxed);
     atomic_fetch_add_explicit(&in->came_bytes, bytes, memory_order_relaxed);
     (void)pthread_mutex_lock(&in->lock);
-    for (size_t i = 0; i < n; i++)
-        arrive(in, &all[i]);
+    in->arrived = all[n - 1].sequence + 1;
+    if (!in->is_abandoned && !in->is_released)
+        arrive_all(in, all, n);
+    else
+        for (size_t i = 0; i < n; i++)
+            slot_release(all[i].slot, SLOT_DURABLE);
     unlock_and_tell(in);
 }
 
