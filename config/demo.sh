@@ -60,7 +60,7 @@ curl -sS -i -X POST "$api/users" -H 'Content-Type: application/json' \
     -d '{"name":"","email":"invalid-email"}'
 echo
 
-say "7. the ledger: accepted + copied + redriven + replayed + repeated = delivered + filtered + dead-lettered + dropped + returned + in flight"
+say "7. the ledger: accepted + copied + redriven + replayed + repeated = delivered + filtered + dead-lettered + dropped + returned + lost + in flight"
 ledger=$(curl -sS "$admin/ledger")
 echo "$ledger"
 case $ledger in *'"balanced":true'*) ;; *) echo "the ledger does not balance"; exit 1 ;; esac

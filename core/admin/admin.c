@@ -267,6 +267,23 @@ static void purge(struct admin *a, struct http_request *r)
     answer(r, 200, NULL, &text);
 }
 
+static void write_off(struct admin *a, struct http_request *r)
+{
+    struct error e = {0};
+    struct audit found;
+    struct buf text = {0};
+    if (!is_allowed(r))
+        return;
+    audit_init(&found);
+    if (audit_write_off(&found, a->pipeline->journal, a->pipeline, &e) < 0) {
+        failed(r, &e);
+    } else {
+        audit_print(&found, &text);
+        answer(r, 200, NULL, &text);
+    }
+    audit_fini(&found);
+}
+
 /* ---- dead letters: on a worker, so that the stages hear of them ---- */
 
 struct lettering {
@@ -602,6 +619,7 @@ static const struct admin_route routes[] = {
     {"GET /memory", memory},
     {"GET /ledger", ledger},
     {"GET /audit", audit},
+    {"POST /audit/write-off", write_off},
     {"GET /queues", queues},
     {"GET /queues/{name}/messages", messages},
     {"POST /queues/{name}/purge", purge},

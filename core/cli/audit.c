@@ -11,11 +11,13 @@
 
 struct options {
     struct cli_store store;
-    bool json;
+    bool json, write_off;
 };
 
 static const struct cli_option options[] = {
     CLI_STORE_OPTIONS(struct options),
+    {"write-off", 0, NULL, "take a difference off for good: what is missing counts as lost",
+     CLI_FLAG, offsetof(struct options, write_off)},
     {"json", 0, NULL, "JSON instead of a table", CLI_FLAG, offsetof(struct options, json)},
     {0},
 };
@@ -50,6 +52,7 @@ static void print_ledger(weir_str found)
         {"dead_lettered", "+", "kept as dead letters"},
         {"dropped", "+", "as the file says"},
         {"returned", "+", "given back to their source"},
+        {"lost", "+", "missing, and written off"},
         {"on_disk", "+", "in flight, in the streams of the stages (counted there)"},
         {"in_memory", "+", "in flight, in memory alone"},
     };
@@ -94,6 +97,11 @@ static int print_found(const struct options *o, struct buf *out)
     print_ledger(found);
     print_stages(found);
     (void)printf("\n");
+    long long written_off = number_of(found, "written_off");
+    if (written_off)
+        (void)printf("written off: %lld %s\n", written_off > 0 ? written_off : -written_off,
+                     written_off > 0 ? "that are missing, as lost"
+                                     : "that nothing accounted for, as repeated");
     if (is_balanced)
         (void)printf("it balances\n");
     else
@@ -101,19 +109,23 @@ static int print_found(const struct options *o, struct buf *out)
     return is_balanced ? EXIT_OK : EXIT_TESTS_FAILED;
 }
 
-static int read_stopped(const char *data_dir, struct buf *out)
+static int read_stopped(const char *data_dir, bool is_written_off, struct buf *out)
 {
     struct error e = {0};
     struct audit found;
-    struct journal *j = store_read(data_dir, &e);
+    int failed = 0;
+    struct journal *j = is_written_off ? store_open(data_dir, &e) : store_read(data_dir, &e);
     if (!j)
         return cli_fail(&e);
     audit_init(&found);
-    audit_read(&found, j);
+    if (is_written_off)
+        failed = audit_write_off(&found, j, NULL, &e);
+    else
+        audit_read(&found, j);
     audit_print(&found, out);
     audit_fini(&found);
     journal_close(j);
-    return 0;
+    return failed ? cli_fail(&e) : 0;
 }
 
 static int run(void *given, int argc, char **argv)
@@ -129,10 +141,11 @@ static int run(void *given, int argc, char **argv)
     int code = store_find(&o->store, &data_dir);
     if (code)
         return code;
-    code = store_ask(data_dir, "GET", "/audit", &out);
+    code = o->write_off ? store_ask(data_dir, "POST", "/audit/write-off", &out)
+                        : store_ask(data_dir, "GET", "/audit", &out);
     if (code == 1) {
         out.len = 0;
-        code = read_stopped(data_dir, &out);
+        code = read_stopped(data_dir, o->write_off, &out);
     }
     if (!code)
         code = print_found(o, &out);
@@ -149,7 +162,10 @@ const struct cli_command command_audit = {
         "Counts the records in the journal and compares them with the ledger: of a running "
         "pipeline\n"
         "at one moment, of a stopped one as it lies on disk. Nothing is written. Exit code 0: it\n"
-        "balances; 1: it does not, and the difference is told, with the stage.\n\n"
+        "balances; 1: it does not, and the difference is told, with the stage: so it is after "
+        "damage\n"
+        "to the disk. Once `weir journal check` and the log have told what was lost, --write-off\n"
+        "takes the difference off: what is missing is counted as `lost` from then on.\n\n"
         "example:\n"
         "  weir audit config/pipeline.yaml",
     .options = options,

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "pipeline/pipeline.h"
 #include "json/json.h"
@@ -100,25 +101,42 @@ void audit_print(const struct audit *a, struct buf *out)
                   (long long)s->stored, (long long)s->ended, (long long)s->waiting,
                   (long long)stage_difference(s));
     }
-    buf_add_text(out, "]}\n");
+    buf_print(out, "],\"written_off\":%lld}\n", (long long)a->written_off);
 }
 
-void audit_adopt(struct journal *j)
+/* What each stage's stream got has ended or waits. */
+static void end_missing(const struct audit *a, struct journal *j, struct journal_unit *u)
 {
-    struct audit a;
-    uint32_t mark = journal_counter(j, "ledger/exact");
-    if (journal_counter_value(j, mark))
-        return;
-    audit_init(&a);
-    audit_read(&a, j);
-    struct journal_unit *u = journal_begin(j);
-    unit_count(u, mark, 1);
-    unit_count(u, journal_counter(j, "ledger/in_memory"), a.difference);
-    for (size_t i = 0; i < a.stage_count; i++) {
-        char *name = mem_format("ended/%s", a.stages[i].name);
-        unit_count(u, journal_counter(j, name), stage_difference(&a.stages[i]));
+    for (size_t i = 0; i < a->stage_count; i++) {
+        if (!stage_difference(&a->stages[i]))
+            continue;
+        char *name = mem_format("ended/%s", a->stages[i].name);
+        unit_count(u, journal_counter(j, name), stage_difference(&a->stages[i]));
         mem_free(name);
     }
-    audit_fini(&a);
-    (void)journal_submit_wait(u);
+}
+
+/* Every unit balances by itself, so the difference is the same however much flows meanwhile. */
+int audit_write_off(struct audit *a, struct journal *j, struct pipeline *p, struct error *e)
+{
+    audit_read(a, j);
+    if (audit_is_balanced(a))
+        return 0;
+    int64_t difference = a->difference;
+    int column = difference > 0 ? LEDGER_LOST : LEDGER_REPEATED;
+    int64_t n = difference > 0 ? difference : -difference;
+    struct journal_unit *u = journal_begin(j);
+    char *name = mem_format("ledger/%s", pipeline_ledger_names[column]);
+    unit_count(u, journal_counter(j, name), n);
+    mem_free(name);
+    end_missing(a, j, u);
+    if (journal_submit_wait(u) != WEIR_OK)
+        return error_set(e, EXIT_IO, "the journal cannot be written: nothing was written off");
+    if (p)
+        atomic_fetch_add(&p->ledger[column], n);
+    log_write(WEIR_WARN, NULL, "written off: %lld branches %s", (long long)n,
+              difference > 0 ? "that are missing" : "that nothing accounted for");
+    audit_read(a, j);
+    a->written_off = difference;
+    return 0;
 }

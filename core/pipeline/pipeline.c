@@ -29,7 +29,7 @@
 const char *const pipeline_ledger_names[LEDGER_COLUMNS] = {"accepted", "copied",        "redriven",
                                                            "replayed", "repeated",      "delivered",
                                                            "filtered", "dead_lettered", "dropped",
-                                                           "returned"};
+                                                           "returned", "lost"};
 static const char *const ledger_help[LEDGER_COLUMNS] = {
     "Events that sources brought, since the data directory was made.",
     "Further branches of events, made by fan-out; what was joined counts down.",
@@ -41,6 +41,7 @@ static const char *const ledger_help[LEDGER_COLUMNS] = {
     "Branches that went to the dead letters.",
     "Branches that the pipeline file said to drop.",
     "Branches given back to their source: told failed, or only in memory when a run died.",
+    "Branches that were missing and that `weir audit --write-off` took off.",
 };
 
 static size_t cpu_count(void)
@@ -140,7 +141,6 @@ static void open_ledger(struct pipeline *p)
 {
     struct audit a;
     audit_init(&a);
-    audit_adopt(p->journal);
     end_memory(p);
     audit_read(&a, p->journal);
     for (size_t i = 0; i < a.stage_count; i++) {

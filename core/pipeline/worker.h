@@ -26,6 +26,7 @@ enum {
     LEDGER_DEAD_LETTERED,
     LEDGER_DROPPED,
     LEDGER_RETURNED, /* told failed, or in memory alone when a run died: their source has them */
+    LEDGER_LOST,     /* missing, and written off by the user */
     LEDGER_COLUMNS,
     /* Of the journal alone: what memory holds besides the records of the stages' streams. Negative where
      * records are under way again and something of them has ended. */

@@ -3,7 +3,7 @@ import json
 import os
 import threading
 
-from harness import Case, main, wait_for, weir
+from harness import Case, main, request, wait_for, weir
 
 PIPELINE = """
 sources:
@@ -20,7 +20,7 @@ sinks:
   last: { plugin: file, inputs: [again], path: %s }
 """
 LEFT, RIGHT = ("accepted", "copied", "redriven", "replayed", "repeated"), \
-    ("delivered", "filtered", "dead_lettered", "dropped", "returned", "on_disk", "in_memory")
+    ("delivered", "filtered", "dead_lettered", "dropped", "returned", "lost", "on_disk", "in_memory")
 
 
 class Audit(Case):
@@ -125,6 +125,46 @@ class Audit(Case):
         r = self.start(r.pipeline)
         self.assertIn("the ledger does not balance", r.log)
         self.assertEqual(r.weir("audit").returncode, 1)
+
+    def lose(self, *numbers):
+        """A runner that was killed, with five records of which some are gone: 1 and 3 are in no queue as well."""
+        r = self.run_it(503)
+        self.post(r, 5)
+        wait_for(lambda: self.audit(r)["on_disk"] == 5, lambda: str(self.audit(r)))
+        r.kill()
+        folder = self.path("data", "journal")
+        for name in os.listdir(folder):
+            for n in numbers:
+                self.damage(os.path.join(folder, name), b'{"n": %d,' % n)
+        missing = self.audit(r, code=1)
+        self.assertEqual((missing["lost"], missing["difference"]), (0, len(numbers)))
+        return r
+
+    def test_write_off_stopped(self):
+        r = self.lose(1, 3)
+        done = r.weir("audit", "--write-off")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("written off: 2 that are missing, as lost", done.stdout)
+        self.assertRegex(done.stdout, r"(?m)^\+ lost +2 ")
+        found = self.audit(r)
+        self.assertEqual((found["lost"], found["on_disk"], found["written_off"]), (2, 3, 0))
+        self.assertTrue(all(s["difference"] == 0 for s in found["stages"]))
+        r = self.start(r.pipeline)
+        self.assertNotIn("does not balance", r.log)
+
+    def test_write_off_live(self):
+        r = self.start(self.lose(3).pipeline)
+        self.assertEqual(r.get("/audit").json["difference"], 1)
+        self.assertEqual(request(r.admin, "POST", "/audit/write-off").status, 403)
+        done = json.loads(r.weir("audit", "--write-off", "--json").stdout)
+        self.assertEqual((done["balanced"], done["written_off"], done["lost"]), (True, 1, 1))
+        self.assertEqual(r.ledger()["lost"], 1)
+        self.assertTrue(r.ledger()["balanced"])
+        self.assertIn("weir_ledger_lost_total 1", r.get("/metrics").text)
+        again = json.loads(r.weir("audit", "--write-off", "--json").stdout)
+        self.assertEqual((again["written_off"], again["lost"]), (0, 1))
+        r.stop()
+        self.assertEqual(self.audit(r)["lost"], 1)
 
 
 if __name__ == "__main__":
