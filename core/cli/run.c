@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -16,7 +17,7 @@
 
 #define MS INT64_C(1000000)
 
-enum { STOP_SECONDS = 10, FORCED_STOP_SECONDS = 5 };
+enum { STOP_SECONDS = 10, FORCED_STOP_SECONDS = 5, FILES_WANTED = 1 << 16 };
 
 struct options {
     struct cli_file file;
@@ -180,6 +181,16 @@ static void signals_prepare(void)
     (void)sigaction(SIGPIPE, &ignore, NULL);
 }
 
+/* Sessions begin with 1,024 open files, for programs that call select(); a connection is one of them. */
+static void files_prepare(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_WANTED)
+        return;
+    files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int signals_open(void)
 {
     sigset_t set;
@@ -313,6 +324,7 @@ static int run(void *given, int argc, char **argv)
     if (code)
         return code;
     signals_prepare();
+    files_prepare();
     code = load_pipeline(argc ? argv[0] : NULL, &o->file, false, &l);
     if (code == EXIT_OK)
         code = run_plan(&l, argc ? argv[0] : NULL, o);

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import resource
 import struct
 import subprocess
 
@@ -191,6 +192,19 @@ class CommandLine(Case):
         done = weir("run", cwd=self.folder)
         self.assertEqual(done.returncode, 64)
         self.assertIn("pipeline.yaml", done.stderr)
+
+    def test_open_files(self):
+        """The usual soft limit holds back no runner; the hard one does."""
+        text = "sources: { api: { plugin: http, listen: '127.0.0.1:0', routes: { POST /: { type: A } } } }\n" \
+               "sinks: { out: { plugin: 'null', inputs: [api] } }\n"
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, before[1]), before[1]))
+        try:
+            r = self.start(text)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        most = min(1 << 16, before[1]) if before[1] >= 0 else 1 << 16
+        self.assertEqual(resource.prlimit(r.pid, resource.RLIMIT_NOFILE)[0], most)
 
     def test_log_as_json(self):
         path = self.write("p.yaml", 'admin: { listen: "off" }\nsources: { n: { plugin: generator, count: 1 } }\n'
