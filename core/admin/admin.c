@@ -120,11 +120,10 @@ struct ledger_answer {
 static bool ledger_print(struct admin *a, struct buf *text)
 {
     int64_t columns[LEDGER_COLUMNS], in_flight;
-    pipeline_ledger(a->pipeline, columns, &in_flight);
-    bool is_balanced = pipeline_ledger_open(columns) == in_flight;
+    ledger_read(a->pipeline, columns, &in_flight);
+    bool is_balanced = ledger_in_flight(columns) == in_flight;
     for (int i = 0; i < LEDGER_COLUMNS; i++)
-        buf_print(text, "%s\"%s\":%lld", i ? "," : "{", pipeline_ledger_names[i],
-                  (long long)columns[i]);
+        buf_print(text, "%s\"%s\":%lld", i ? "," : "{", ledger_names[i], (long long)columns[i]);
     buf_print(text, ",\"in_flight\":%lld,\"balanced\":%s}\n", (long long)in_flight,
               is_balanced ? "true" : "false");
     return is_balanced;

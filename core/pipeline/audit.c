@@ -45,7 +45,7 @@ static void take_counter(void *user, const char *name, int64_t value)
     else if (strcmp(name + 7, "purged") == 0)
         a->purged = value;
     for (int i = 0; i < LEDGER_COLUMNS; i++)
-        if (strcmp(name + 7, pipeline_ledger_names[i]) == 0)
+        if (strcmp(name + 7, ledger_names[i]) == 0)
             a->columns[i] = value;
 }
 
@@ -65,7 +65,7 @@ void audit_read(struct audit *a, struct journal *j)
     static const struct journal_figures figures = {take_counter, take_stream};
     audit_fini(a);
     journal_snapshot(j, &figures, a);
-    a->difference = pipeline_ledger_open(a->columns) - a->waiting - a->columns[LEDGER_IN_MEMORY];
+    a->difference = ledger_in_flight(a->columns) - a->waiting - a->columns[LEDGER_IN_MEMORY];
 }
 
 static int64_t stage_difference(const struct audit_stage *s)
@@ -87,7 +87,7 @@ void audit_print(const struct audit *a, struct buf *out)
               (long long)a->difference);
     int64_t in_flight = a->waiting + a->columns[LEDGER_IN_MEMORY];
     for (int i = 0; i < LEDGER_COLUMNS; i++)
-        buf_print(out, ",\"%s\":%lld", pipeline_ledger_names[i], (long long)a->columns[i]);
+        buf_print(out, ",\"%s\":%lld", ledger_names[i], (long long)a->columns[i]);
     buf_print(out,
               ",\"in_flight\":%lld,\"on_disk\":%lld,\"in_memory\":%lld,\"purged\":%lld,"
               "\"stages\":[",
@@ -126,7 +126,7 @@ int audit_write_off(struct audit *a, struct journal *j, struct pipeline *p, stru
     int column = difference > 0 ? LEDGER_LOST : LEDGER_REPEATED;
     int64_t n = difference > 0 ? difference : -difference;
     struct journal_unit *u = journal_begin(j);
-    char *name = mem_format("ledger/%s", pipeline_ledger_names[column]);
+    char *name = mem_format("ledger/%s", ledger_names[column]);
     unit_count(u, journal_counter(j, name), n);
     mem_free(name);
     end_missing(a, j, u);

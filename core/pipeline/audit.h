@@ -6,7 +6,7 @@
  * Per stage: the records that its stream got = those that ended + those that wait. */
 #pragma once
 #include "journal/journal.h"
-#include "pipeline/worker.h"
+#include "pipeline/ledger.h"
 
 struct audit_stage {
     char *name;

@@ -372,7 +372,7 @@ static void commit_done(void *user, weir_status status, const struct journal_uni
 static void count_into(struct worker *w, struct journal_unit *u, const int64_t *tied)
 {
     struct pipeline *p = w->pipeline;
-    int64_t in_memory = pipeline_ledger_open(w->ledger) + tied[LEDGER_IN_MEMORY];
+    int64_t in_memory = ledger_in_flight(w->ledger) + tied[LEDGER_IN_MEMORY];
     for (int i = 0; i < LEDGER_COLUMNS; i++) {
         int64_t n = w->ledger[i] + tied[i];
         w->ledger[i] = 0;

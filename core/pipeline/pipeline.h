@@ -125,10 +125,7 @@ void pipeline_lane_stop(struct lane *l);
 int64_t pipeline_in_flight(struct pipeline *p);
 void pipeline_refresh_metrics(struct pipeline *p); /* gauges that are computed on demand */
 bool pipeline_is_ready(struct pipeline *p, struct buf *why); /* JSON of what is not */
-extern const char *const pipeline_ledger_names[LEDGER_COLUMNS];
 bool pipeline_is_accepting(struct pipeline *p); /* what comes is kept, whatever its sinks do */
-void pipeline_ledger(struct pipeline *p, int64_t columns[LEDGER_COLUMNS], int64_t *in_flight);
-int64_t pipeline_ledger_open(const int64_t columns[LEDGER_COLUMNS]); /* what is to be in flight */
 
 /* Services of the host: made before the plan, whose options they fill. */
 struct service_tables *service_tables_new(void);

@@ -8,31 +8,12 @@
 #include "net/http_client.h"
 #include "net/loop.h"
 #include "pipeline/event.h"
+#include "pipeline/ledger.h"
 
 struct pipeline;
 struct lane;
 struct commit;
 struct ticket;
-
-/* The columns of the ledger: what comes before LEDGER_DELIVERED = the rest + what is in flight. */
-enum {
-    LEDGER_ACCEPTED,
-    LEDGER_COPIED,   /* further branches made by fan-out */
-    LEDGER_REDRIVEN, /* dead letters sent back to their stages */
-    LEDGER_REPLAYED, /* brought again from archives */
-    LEDGER_REPEATED, /* done again from a copy on disk, after a crash or a failure */
-    LEDGER_DELIVERED,
-    LEDGER_FILTERED,
-    LEDGER_DEAD_LETTERED,
-    LEDGER_DROPPED,
-    LEDGER_RETURNED, /* told failed, or in memory alone when a run died: their source has them */
-    LEDGER_LOST,     /* missing, and written off by the user */
-    LEDGER_COLUMNS,
-    /* Of the journal alone: what memory holds besides the records of the stages' streams. Negative where
-     * records are under way again and something of them has ended. */
-    LEDGER_IN_MEMORY = LEDGER_COLUMNS,
-    LEDGER_ALL,
-};
 
 struct worker {
     struct pipeline *pipeline;

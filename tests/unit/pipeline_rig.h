@@ -590,7 +590,7 @@ static inline void rig_stop(struct rig *r)
 static inline void rig_print(struct rig *r)
 {
     int64_t c[LEDGER_COLUMNS], in_flight = 0;
-    pipeline_ledger(r->pipeline, c, &in_flight);
+    ledger_read(r->pipeline, c, &in_flight);
     (void)fprintf(
         stderr,
         "accepted %lld copied %lld delivered %lld filtered %lld dead %lld dropped %lld in "
@@ -628,13 +628,13 @@ static inline int64_t rig_column(struct rig *r, int column)
 static inline bool rig_is_balanced(struct rig *r, int64_t in_flight)
 {
     int64_t c[LEDGER_COLUMNS], now = 0;
-    pipeline_ledger(r->pipeline, c, &now);
+    ledger_read(r->pipeline, c, &now);
     struct audit a; /* what is on disk balances after each unit, whatever is under way */
     audit_init(&a);
     audit_read(&a, r->pipeline->journal);
     ck_assert_msg(audit_is_balanced(&a), "difference %lld", (long long)a.difference);
     audit_fini(&a);
-    return now == in_flight && pipeline_ledger_open(c) == now;
+    return now == in_flight && ledger_in_flight(c) == now;
 }
 
 static inline int told_count(void)
