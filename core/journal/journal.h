@@ -61,7 +61,8 @@ struct journal_options {
 };
 
 struct journal_health {
-    uint64_t cut_bytes, damaged_bytes, lost_records; /* by the recovery of this open */
+    uint64_t cut_bytes, damaged_bytes; /* by the recovery of this open */
+    uint64_t lost_records;             /* by it, and by what was read since */
     uint64_t sync_failures, groups, bytes_used, bytes_max, segments;
     uint64_t checkpoints, compactions; /* since the open */
     uint64_t unsynced_bytes;           /* of answered units that a power cut could take */

@@ -114,6 +114,8 @@ static void make_figures(struct pipeline *p)
                                 "The most that the process ever had.");
     p->m_sync_failures =
         figure(p, WEIR_GAUGE, "weir_journal_sync_failures", "Syncs of the journal that failed.");
+    p->m_lost_records = figure(p, WEIR_GAUGE, "weir_journal_lost_records",
+                               "Records that were found damaged or missing since the start.");
     p->m_journal_bytes =
         figure(p, WEIR_GAUGE, "weir_journal_bytes", "Size of the journal on disk.");
 }
@@ -553,6 +555,7 @@ void pipeline_refresh_metrics(struct pipeline *p)
     metric_set(p->m_resident, (double)f.resident);
     metric_set(p->m_resident_peak, (double)f.resident_peak);
     metric_set(p->m_sync_failures, (double)h.sync_failures);
+    metric_set(p->m_lost_records, (double)h.lost_records);
     metric_set(p->m_journal_bytes, (double)h.bytes_used);
     replays_refresh_metrics(p->replays);
     for (size_t i = 0; i < p->stage_count; i++) {

@@ -85,7 +85,7 @@ struct pipeline {
     weir_metric *ledger_metrics[LEDGER_COLUMNS];
     weir_metric *m_budget, *m_memory_lost, *m_memory_refused;
     weir_metric *m_in_flight, *m_memory, *m_memory_peak, *m_resident, *m_resident_peak,
-        *m_sync_failures, *m_journal_bytes;
+        *m_sync_failures, *m_lost_records, *m_journal_bytes;
     _Atomic bool is_draining; /* sources are not called any more */
     _Atomic bool is_stopping;
     _Atomic size_t sources_open;   /* sources that have not ended */

@@ -152,6 +152,27 @@ class Audit(Case):
         r = self.start(r.pipeline)
         self.assertNotIn("does not balance", r.log)
 
+    def test_from_damage_to_balance(self):
+        """A record that rots while it waits: skipped and counted by the run, named by check, set aside by repair."""
+        r = self.run_it(503)
+        self.post(r, 5)
+        wait_for(lambda: self.audit(r)["on_disk"] == 5, lambda: str(self.audit(r)))
+        r.kill()
+        r = self.start(r.pipeline)  # its checkpoint covers them: the next start does not read them
+        r.stop()
+        folder = self.path("data", "journal")
+        for name in os.listdir(folder):
+            self.damage(os.path.join(folder, name), b'{"n": 3,')
+        r = self.start(r.pipeline)
+        r.wait_log(r"stream in/out: record 3 is damaged and was skipped")
+        self.assertIn("weir_journal_lost_records 1", r.get("/metrics").text)
+        r.stop()
+        self.assertEqual(weir("journal", "check", self.path("data")).returncode, 1)
+        self.assertEqual(weir("journal", "repair", self.path("data")).returncode, 0)
+        self.assertEqual(self.audit(r, code=1)["difference"], 1)
+        self.assertEqual(r.weir("audit", "--write-off").returncode, 0)
+        self.assertEqual((self.audit(r)["lost"], self.audit(r)["on_disk"]), (1, 4))
+
     def test_write_off_live(self):
         r = self.start(self.lose(3).pipeline)
         self.assertEqual(r.get("/audit").json["difference"], 1)
