@@ -234,7 +234,7 @@ static void pass_failed(struct inlet *in, struct entry *e, const char *class, co
         atomic_fetch_sub_explicit(&in->in_memory, 1, memory_order_relaxed);
     } else if (in->stage->role == ROLE_SINK) {
         slot_release(e->slot, SLOT_DURABLE);
-        copy->slot = park_slot(in, e->sequence);
+        copy->slot = park_slot(in, e->sequence, e->ev);
     }
     metric_add(in->stage->m.diverted, 1);
     trace_add(w, in->stage, e->ev, TRACE_FAILED, why);

@@ -226,6 +226,7 @@ void inlet_give_back(struct inlet *in)
     inlet_watch_give_back(in);
     (void)pthread_mutex_unlock(&in->lock);
     inlet_retry_give_back(in);
+    inlet_redo_give_back(in);
     if (!in->ready.count)
         ring_fini(&in->ready);
     if (!in->released.count)
@@ -240,10 +241,10 @@ void inlet_free(struct inlet *in)
     if (!in || --in->users)
         return;
     inlet_end(in);
-    budget_give(in->budget, in->redo_cap * sizeof *in->redo +
-                                in->watcher_cap * sizeof *in->watchers +
-                                in->retry_cap * sizeof *in->retries);
-    mem_free(in->redo);
+    budget_give(in->budget,
+                in->watcher_cap * sizeof *in->watchers + in->retry_cap * sizeof *in->retries);
+    in->redo_count = 0;
+    inlet_redo_give_back(in);
     ring_fini(&in->arrivals);
     ring_fini(&in->ready);
     ring_fini(&in->released);

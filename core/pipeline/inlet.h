@@ -56,7 +56,9 @@ void inlet_gate_round(
 /* On its worker: a record of a transform's stream is on its way again, and what became of it. */
 void inlet_take(struct inlet *in);
 void inlet_record_left(struct inlet *in); /* it stays as it is */
-void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried);
+void inlet_record_ended(struct inlet *in, uint64_t sequence);
+/* What was made of it could not be kept: it is done again. `key`: the hash of its event's, or NULL. */
+void inlet_record_failed(struct inlet *in, uint64_t sequence, const uint64_t *key);
 
 /* A sink's callback ended or will end (done): what became of the batch. */
 void inlet_mark(struct inlet *in, struct batch *b, size_t i, weir_status s, const char *why);

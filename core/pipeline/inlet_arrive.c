@@ -229,27 +229,24 @@ static void catch_up(struct inlet *in)
     (void)pthread_mutex_unlock(&in->lock);
 }
 
-/* The entry of one record; false: no memory now. */
-static bool entry_from_record(struct inlet *in, struct block *block, uint64_t sequence,
-                              weir_str bytes)
+weir_status inlet_entry_read(struct inlet *in, struct block *block, uint64_t sequence,
+                             weir_str bytes, struct entry *e)
 {
     weir_status s;
-    struct entry e = {.sequence = sequence};
-    e.ev = codec_read(bytes, block, &in->stage->pipeline->backlog, &s);
+    *e = (struct entry){.sequence = sequence};
+    e->ev = codec_read(bytes, block, &in->stage->pipeline->backlog, &s);
     if (s == WEIR_E_RETRY)
-        return false;
-    e.slot = watcher_take(in, sequence);
-    if (!e.ev) {
-        log_write(WEIR_ERROR, in->stage->name, "record %llu of its buffer is no event: left out",
-                  (unsigned long long)sequence);
-        slot_release(e.slot, SLOT_FILTERED);
-        commit_ack(in->worker, in, sequence, 1, LEDGER_DROPPED);
-        return true;
+        return s;
+    e->slot = watcher_take(in, sequence);
+    if (e->ev) {
+        block_ref(block);
+        return WEIR_OK;
     }
-    block_ref(block);
-    ring_push(&in->ready, &e);
-    inlet_ring_account(in, &e, 1);
-    return true;
+    log_write(WEIR_ERROR, in->stage->name, "record %llu of its buffer is no event: left out",
+              (unsigned long long)sequence);
+    slot_release(e->slot, SLOT_FILTERED);
+    commit_ack(in->worker, in, sequence, 1, LEDGER_DROPPED);
+    return WEIR_E_REJECT;
 }
 
 /* The next record before `end`. RETRY: it cannot be read or held now. */
@@ -262,10 +259,15 @@ static weir_status read_one(struct inlet *in, struct block *block, uint64_t end)
         reader_seek(in->reader, end);
         return WEIR_IDLE;
     }
-    if (s != WEIR_OK || entry_from_record(in, block, sequence, bytes))
+    struct entry e;
+    if (s != WEIR_OK)
         return s;
-    reader_seek(in->reader, sequence);
-    return WEIR_E_RETRY;
+    s = inlet_entry_read(in, block, sequence, bytes, &e);
+    if (s == WEIR_E_RETRY)
+        reader_seek(in->reader, sequence);
+    else if (s == WEIR_OK)
+        inlet_ready(in, &in->ready, &e);
+    return s == WEIR_E_REJECT ? WEIR_OK : s;
 }
 
 /* What arrived and was left where it is, or what is on disk only, as far as the buffer in memory has
@@ -300,47 +302,4 @@ void inlet_read_backlog(struct inlet *in)
         catch_up(in);
     else if (s != WEIR_OK)
         loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
-}
-
-void inlet_record_left(struct inlet *in)
-{
-    atomic_fetch_sub_explicit(&in->taken, 1, memory_order_relaxed);
-}
-
-/* A transform's record: what was made of it is safe, or it has to be done again. */
-void inlet_record_ended(struct inlet *in, uint64_t sequence, bool is_to_be_retried)
-{
-    atomic_fetch_sub_explicit(&in->taken, 1, memory_order_relaxed);
-    if (!is_to_be_retried) {
-        commit_ack(in->worker, in, sequence, 1, LEDGER_IN_MEMORY);
-        return;
-    }
-    if (!atomic_load_explicit(&in->stage->pipeline->is_stopping, memory_order_relaxed))
-        worker_count(in->worker, LEDGER_REPEATED, 1);
-    BUDGET_PUSH(in->budget, in->redo, in->redo_count, in->redo_cap) = sequence;
-    if (!loop_timer_is_set(&in->redo_timer))
-        loop_timer_set(in->worker->loop, &in->redo_timer, in->retry->backoff.ns);
-}
-
-void inlet_on_redo(struct loop_timer *t)
-{
-    struct inlet *in = t->user;
-    if (in->is_abandoned || in->is_released)
-        return; /* what is on disk stays there */
-    struct block *block = block_new(in->worker);
-    struct buf bytes = {0};
-    while (in->redo_count) {
-        uint64_t sequence = in->redo[in->redo_count - 1];
-        bytes.len = 0;
-        weir_status s = stream_read(in->stream, sequence, &bytes);
-        if (s == WEIR_E_RETRY ||
-            (s == WEIR_OK && !entry_from_record(in, block, sequence, buf_str(&bytes)))) {
-            loop_timer_set(in->worker->loop, &in->redo_timer, in->retry->backoff.ns);
-            break;
-        }
-        in->redo_count--;
-    }
-    block_unref(block);
-    buf_fini(&bytes);
-    inlet_deliver(in);
 }

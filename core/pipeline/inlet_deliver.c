@@ -313,7 +313,7 @@ static void run_transform(struct inlet *in, size_t n)
         if (e.sequence == NO_SEQUENCE)
             e.slot = e.ev->slot; /* its copy may have come to the disk since */
         else if (!e.slot)
-            e.slot = park_slot(in, e.sequence);
+            e.slot = park_slot(in, e.sequence, e.ev);
         e.ev->slot = e.slot;
         inlet_gate_resume(in, &e);
         batch_add(b, e.ev);

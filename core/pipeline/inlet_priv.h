@@ -99,6 +99,11 @@ struct watcher { /* a branch that waits for a record which is on disk only */
     struct slot *slot;
 };
 
+struct redo {
+    uint64_t sequence;
+    struct line *line; /* of its key, or NULL */
+};
+
 struct inlet {
     struct stage *stage;
     struct lane *lane;
@@ -140,7 +145,7 @@ struct inlet {
     _Atomic int64_t hold_ns; /* the stage asked to be left alone until then, monotonic; 0: no */
     struct reader *reader;
     uint64_t backlog_end; /* transform: what an earlier run left ends before it */
-    uint64_t *redo;       /* transform: records to be done again */
+    struct redo *redo;    /* records to be done again */
     size_t redo_count, redo_cap;
     struct loop_timer redo_timer;
     struct flight *free_flights, *active;
@@ -173,7 +178,13 @@ void inlet_ack_flush(struct inlet *in);
 void inlet_watch_give_back(struct inlet *in); /* under the lock */
 void inlet_post(struct inlet *in); /* under the lock: its worker is to take what arrived */
 void inlet_on_task(struct loop_task *t);
+/* The event of a record, with a branch of its block. RETRY: no memory now; REJECT: it is none, and ended. */
+weir_status inlet_entry_read(struct inlet *in, struct block *block, uint64_t sequence,
+                             weir_str bytes, struct entry *e);
+/* inlet_redo.c */
 void inlet_on_redo(struct loop_timer *t);
+void inlet_redo_give_back(struct inlet *in);
+/* inlet_arrive.c */
 void inlet_read_backlog(struct inlet *in); /* what is on disk alone, if nothing else waits */
 /* inlet_pause.c: sinks that are left alone for a while. */
 /* May it be given something now? Else it is looked at again when the time has come. */

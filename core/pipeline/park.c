@@ -22,7 +22,8 @@ struct record_slot {
     struct slot slot; /* first */
     struct loop_task task;
     struct inlet *inlet;
-    uint64_t sequence;
+    uint64_t sequence, key_hash;
+    bool has_key;
 };
 
 static void record_home(struct loop_task *t)
@@ -35,8 +36,10 @@ static void record_home(struct loop_task *t)
         commit_claims(inlet_worker(r->inlet), &r->slot, !(flags & (SLOT_FAILED | SLOT_LEFT)));
     if ((flags & SLOT_LEFT) && !(flags & SLOT_FAILED))
         inlet_record_left(r->inlet);
+    else if (flags & SLOT_FAILED)
+        inlet_record_failed(r->inlet, r->sequence, r->has_key ? &r->key_hash : NULL);
     else
-        inlet_record_ended(r->inlet, r->sequence, flags & SLOT_FAILED);
+        inlet_record_ended(r->inlet, r->sequence);
     slot_fini(&r->slot);
     budget_free(r->inlet->budget, r, sizeof *r);
 }
@@ -52,12 +55,14 @@ static void record_end(struct slot *s)
         loop_post(home->loop, &r->task);
 }
 
-struct slot *park_slot(struct inlet *inlet, uint64_t sequence)
+struct slot *park_slot(struct inlet *inlet, uint64_t sequence, const struct event *ev)
 {
     struct record_slot *r = budget_new(inlet->budget, sizeof *r);
     slot_init(&r->slot, record_end, r);
     r->inlet = inlet;
     r->sequence = sequence;
+    r->has_key = ev->pub.key.len > 0;
+    r->key_hash = r->has_key ? order_hash(ev) : 0;
     r->slot.wants_durable = true;
     inlet_take(inlet);
     return &r->slot;
@@ -142,7 +147,7 @@ void park_synced(struct worker *w, struct park *p, weir_status s)
         commit_ack(w, p->inlet, p->sequence, 1, LEDGER_IN_MEMORY);
     } else if (s == WEIR_OK) {
         struct slot *source = ev->slot;
-        ev->slot = park_slot(p->inlet, p->sequence);
+        ev->slot = park_slot(p->inlet, p->sequence, ev);
         slot_release(source, SLOT_DURABLE);
     }
     if (!p->is_over && !p->is_abandoned)

@@ -18,7 +18,7 @@ struct slot *park_event_slot(const struct park *p);        /* NULL: it is not ke
 void park_set_sequence(struct park *p, uint64_t sequence); /* on the journal's driver */
 void park_synced(struct worker *w, struct park *p, weir_status s); /* on the worker */
 /* A slot for a record of a stage's stream: acknowledged when the last branch ends. */
-struct slot *park_slot(struct inlet *inlet, uint64_t sequence);
+struct slot *park_slot(struct inlet *inlet, uint64_t sequence, const struct event *ev);
 /* Is it the slot of a record of the inlet's stream? And then: nothing more is done about it in this run, the
  * record stays as it is. */
 bool park_is_record(const struct slot *s, const struct inlet *inlet);

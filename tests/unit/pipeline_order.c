@@ -1,6 +1,10 @@
 /* unit/pipeline_order.c: events of one key come to a sink in their order, whatever fails, and those of
  * other keys do not wait for them. */
+#include <errno.h>
+
 #include "unit/pipeline_rig.h"
+#include "journal/disk.h"
+#include "journal/internal.h"
 
 static struct rig rig;
 
@@ -229,6 +233,44 @@ START_TEST(kept_by_transforms_across_runs)
 }
 END_TEST
 
+static _Atomic int disk_fails;
+
+static int64_t failing_pwritev(const struct disk *d, int fd, const struct iovec *parts, int n,
+                               uint64_t offset)
+{
+    return disk_fails ? -EIO : disk_real.pwritev(&disk_real, fd, parts, n, offset);
+}
+
+static void use_failing_disk(struct pipeline *p)
+{
+    static struct disk failing;
+    failing = disk_real;
+    failing.pwritev = failing_pwritev;
+    p->journal->disk = &failing;
+}
+
+/* What a transform made of its records is refused by the disk, from the beginning or in the middle, and made
+ * again: in their order. */
+START_TEST(kept_when_the_disk_refuses)
+{
+    start_transform("count: 3000, keys: 3, when: durable", "stuck", sinks[1]);
+    rig_settled(&rig, 3000);
+    rig_stop(&rig);
+    world.is_released = 1;
+    disk_fails = _i == 0;
+    rig.opened = use_failing_disk;
+    start_transform("first: 3000, count: 3000, keys: 3, when: durable", "stuck", sinks[1]);
+    rig_wait(&rig, disk_fails || got_count(0) > 100);
+    disk_fails = 1;
+    rig_wait(&rig, rig_column(&rig, LEDGER_REPEATED) > 20);
+    disk_fails = 0;
+    rig_wait(&rig, got_count(0) == 3000);
+    rig_empty(&rig);
+    ck_assert_int_eq(world.disorder, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
 static weir_status stuck_event(void *self, const weir_host *h, weir_event *ev)
 {
     int n = number_of_event(ev);
@@ -265,6 +307,11 @@ int main(void)
     tcase_add_test(c, transform_holds_one_key);
     tcase_add_test(c, given_several_of_a_key);
     tcase_add_loop_test(c, kept_by_transforms_across_runs, 0, 2);
+    suite_add_tcase(s, c);
+    c = tcase_create("disk");
+    tcase_add_checked_fixture(c, set_up, tear_down);
+    tcase_set_timeout(c, 60);
+    tcase_add_loop_test(c, kept_when_the_disk_refuses, 0, 2);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

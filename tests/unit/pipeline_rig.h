@@ -533,6 +533,7 @@ struct rig {
     struct service_tables *services;
     struct plan *plan;
     struct pipeline *pipeline;
+    void (*opened)(struct pipeline *p); /* before it starts */
 };
 
 static inline void rig_init(struct rig *r)
@@ -574,6 +575,8 @@ static inline void rig_start(struct rig *r, const char *settings, const char *st
     ck_assert(pipeline_check(r->plan, r->services));
     r->pipeline = pipeline_new(r->plan, r->services, &clock_real, &e);
     ck_assert_msg(r->pipeline != NULL, "%s", e.text);
+    if (r->opened)
+        r->opened(r->pipeline);
     ck_assert_msg(pipeline_start(r->pipeline, &e) == 0, "%s", e.text);
     mem_free(yaml);
 }
