@@ -117,6 +117,19 @@ static weir_status judge(struct journal *j, const struct journal_unit *u)
     return WEIR_OK;
 }
 
+/* What follows one that was not stored is not stored either. */
+static void judge_chain(struct journal_unit *u)
+{
+    if (!u->chain)
+        return;
+    if (u->is_chain_anew)
+        u->chain->is_broken = false;
+    if (u->chain->is_broken && u->status == WEIR_OK)
+        u->status = WEIR_E_RETRY;
+    if (u->status == WEIR_E_RETRY || u->status == WEIR_E_FATAL)
+        u->chain->is_broken = true;
+}
+
 /* Moves units into the group, up to its size; those refused stay in the order of the answers. */
 static void gather(struct journal *j)
 {
@@ -139,6 +152,7 @@ static void gather(struct journal *j)
         }
         if (u->status == WEIR_OK && u->put_count && !has_room)
             u->status = WEIR_E_RETRY;
+        judge_chain(u);
         if (u->status == WEIR_OK && g->bytes && g->bytes + u->len + GROUP_SLACK > limit)
             break;
         unit_list_push(&g->units, list_pop(&j->taken));

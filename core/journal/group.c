@@ -158,6 +158,8 @@ int group_write(struct journal *j)
 void group_answer(struct journal_unit *u)
 {
     u->is_done = true;
+    if (u->chain && (u->status == WEIR_E_RETRY || u->status == WEIR_E_FATAL))
+        u->chain->is_broken = true;
     if (u->done)
         u->done(u->user, u->status, u);
 }

@@ -98,6 +98,8 @@ struct journal_unit {
     enum journal_level level;
     weir_status status;
     bool is_done, is_too_large;
+    struct journal_chain *chain; /* or NULL */
+    bool is_chain_anew;
     journal_done *done;
     void *user;
 };

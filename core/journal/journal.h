@@ -129,6 +129,13 @@ struct journal_figures {
     void (*stream)(void *user, const char *name, uint64_t next, uint64_t live);
 };
 void journal_snapshot(struct journal *j, const struct journal_figures *fn, void *user);
+/* Units that follow each other: after one that was not stored none of them is, each is answered RETRY, until
+ * one that begins the chain anew, which is submitted when all before it have been answered. The
+ * submitter's memory, the driver's from the first unit to the last; begins as zeros. */
+struct journal_chain {
+    bool is_broken;
+};
+void unit_chain(struct journal_unit *u, struct journal_chain *chain, bool is_anew);
 size_t unit_put_count(const struct journal_unit *u); /* the number that the next put gets */
 size_t unit_bytes(const struct journal_unit *u);
 bool unit_is_empty(const struct journal_unit *u);

@@ -65,7 +65,8 @@ static void reset(struct journal_unit *u)
 {
     u->len = 0;
     u->put_count = u->records = u->ack_at = u->count_count = 0;
-    u->is_done = u->is_too_large = false;
+    u->is_done = u->is_too_large = u->is_chain_anew = false;
+    u->chain = NULL;
     u->status = WEIR_OK;
     u->done = NULL;
 }
@@ -234,6 +235,12 @@ void unit_count(struct journal_unit *u, uint32_t counter, int64_t delta)
         }
     }
     MEM_PUSH(u->counts, u->count_count, u->count_cap) = (struct count_body){counter, 0, delta};
+}
+
+void unit_chain(struct journal_unit *u, struct journal_chain *chain, bool is_anew)
+{
+    u->chain = chain;
+    u->is_chain_anew = is_anew;
 }
 
 size_t unit_put_count(const struct journal_unit *u)

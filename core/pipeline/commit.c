@@ -291,10 +291,45 @@ static void keep(struct worker *w, struct commit *c)
     w->free_commit_count++;
 }
 
-static void commit_home(struct loop_task *t)
+/* What happened in memory, and what the unit itself means. So every unit balances by itself: what came
+ * and has neither ended nor is on disk is in memory. */
+static void count_into(struct worker *w, struct journal_unit *u, const int64_t *tied)
 {
-    struct commit *c = t->user;
+    struct pipeline *p = w->pipeline;
+    int64_t in_memory = ledger_in_flight(w->ledger) + tied[LEDGER_IN_MEMORY];
+    for (int i = 0; i < LEDGER_COLUMNS; i++) {
+        int64_t n = w->ledger[i] + tied[i];
+        w->ledger[i] = 0;
+        if (!n)
+            continue;
+        unit_count(u, p->counters[i], n);
+        atomic_fetch_add_explicit(&p->ledger[i], n, memory_order_relaxed);
+    }
+    if (in_memory)
+        unit_count(u, p->counters[LEDGER_IN_MEMORY], in_memory);
+}
+
+/* Of this round, ready to be submitted, or NULL. */
+static struct commit *take_commit(struct worker *w)
+{
+    struct commit *c = w->commit;
+    if (!c)
+        return NULL;
+    w->commit = NULL;
+    w->commits_open++;
+    memcpy(c->ledger, w->ledger, sizeof c->ledger);
+    count_into(w, c->unit, c->tied);
+    if (c->has_claims)
+        note_claims(c);
+    return c;
+}
+
+static void come_home(struct commit *c)
+{
     struct worker *w = c->worker;
+    w->commits_open--;
+    if (c->status == WEIR_E_RETRY || c->status == WEIR_E_FATAL)
+        w->is_chain_broken = true;
     if (c->status != WEIR_OK)
         count_again(w, c);
     if (c->status != WEIR_OK && c->has_claims)
@@ -302,6 +337,29 @@ static void commit_home(struct loop_task *t)
     for (size_t i = 0; i < c->count; i++)
         item_home(w, &c->items[i], c->status);
     keep(w, c);
+}
+
+/* All that was under way when a unit failed has failed since: what is gathered now may have been behind it,
+ * and fails as well; what comes from here on stands behind what is done again. */
+static void mend_chain(struct worker *w)
+{
+    struct commit *c = take_commit(w);
+    if (c) {
+        journal_cancel(c->unit);
+        c->status = WEIR_E_RETRY;
+        come_home(c);
+    }
+    w->is_chain_broken = w->commits_open > 0;
+    w->is_chain_anew = true;
+}
+
+static void commit_home(struct loop_task *t)
+{
+    struct commit *c = t->user;
+    struct worker *w = c->worker;
+    come_home(c);
+    if (w->is_chain_broken && !w->commits_open)
+        mend_chain(w);
 }
 
 /* Those that go to the same inlets, at most so many: how many there are from here on. */
@@ -367,24 +425,6 @@ static void commit_done(void *user, weir_status status, const struct journal_uni
         loop_post(c->worker->loop, &c->task);
 }
 
-/* What happened in memory, and what the unit itself means. So every unit balances by itself: what came
- * and has neither ended nor is on disk is in memory. */
-static void count_into(struct worker *w, struct journal_unit *u, const int64_t *tied)
-{
-    struct pipeline *p = w->pipeline;
-    int64_t in_memory = ledger_in_flight(w->ledger) + tied[LEDGER_IN_MEMORY];
-    for (int i = 0; i < LEDGER_COLUMNS; i++) {
-        int64_t n = w->ledger[i] + tied[i];
-        w->ledger[i] = 0;
-        if (!n)
-            continue;
-        unit_count(u, p->counters[i], n);
-        atomic_fetch_add_explicit(&p->ledger[i], n, memory_order_relaxed);
-    }
-    if (in_memory)
-        unit_count(u, p->counters[LEDGER_IN_MEMORY], in_memory);
-}
-
 static bool has_counts(const struct worker *w)
 {
     for (int i = 0; i < LEDGER_COLUMNS; i++)
@@ -395,15 +435,17 @@ static bool has_counts(const struct worker *w)
 
 void commit_submit(struct worker *w)
 {
-    struct commit *c = w->commit;
-    if (c) {
-        w->commit = NULL;
+    struct commit *c = take_commit(w);
+    if (c)
         c->task = (struct loop_task){.fn = commit_home, .user = c};
-        memcpy(c->ledger, w->ledger, sizeof c->ledger);
-        count_into(w, c->unit, c->tied);
-        if (c->has_claims)
-            note_claims(c);
+    if (c && w->is_chain_broken) {
+        journal_cancel(c->unit);
+        c->status = WEIR_E_RETRY;
+        loop_post(w->loop, &c->task);
+    } else if (c) {
         tell_coming(c, 1);
+        unit_chain(c->unit, &w->chain, w->is_chain_anew);
+        w->is_chain_anew = false;
         journal_submit(c->unit, JOURNAL_SYNCED, commit_done, c);
     }
     if (!w->acks && has_counts(w))

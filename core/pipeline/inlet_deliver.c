@@ -310,12 +310,13 @@ static void run_transform(struct inlet *in, size_t n)
     while (b->pub.count < n && (from = next_ring(in))) {
         struct entry e = ring_pop(from);
         inlet_ring_account(in, &e, -1);
+        if (!inlet_gate_resume(in, &e))
+            continue;
         if (e.sequence == NO_SEQUENCE)
             e.slot = e.ev->slot; /* its copy may have come to the disk since */
         else if (!e.slot)
             e.slot = park_slot(in, e.sequence, e.ev);
         e.ev->slot = e.slot;
-        inlet_gate_resume(in, &e);
         batch_add(b, e.ev);
         block_unref(e.ev->block);
     }

@@ -220,16 +220,26 @@ void inlet_gate_run_due(struct inlet *in)
     order_unlock(in);
 }
 
-void inlet_gate_resume(struct inlet *in, struct entry *e)
+bool inlet_gate_resume(struct inlet *in, struct entry *e)
 {
-    e->ev->line = e->line;
-    if (!e->line)
-        return;
+    struct line *l = e->line;
+    e->ev->line = l;
+    if (!l)
+        return true;
     order_lock(in);
-    e->line->has_first = false;
-    e->line->flying++;
-    e->line->cursor = NULL;
+    bool is_first = !l->again;
+    if (is_first) {
+        l->has_first = false;
+        l->flying++;
+        l->cursor = NULL;
+    } else {
+        e->ev->line = e->line = NULL;
+        if (e->sequence == NO_SEQUENCE)
+            atomic_fetch_add_explicit(&in->in_memory, 1, memory_order_relaxed);
+        order_stand_back(in, l, e);
+    }
     order_unlock(in);
+    return is_first;
 }
 
 void inlet_gate_park(struct inlet *in, struct line *l)

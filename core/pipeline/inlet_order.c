@@ -158,6 +158,36 @@ static void hold_back(struct inlet *in, struct line *l, const struct entry *e)
     l->cursor = h;
 }
 
+/* Behind the records before it, and in front of what came since. */
+static void hold_by_sequence(struct inlet *in, struct line *l, const struct entry *e)
+{
+    if (!l->last || l->last->entry.sequence < e->sequence) {
+        order_hold(in, l, e);
+        return;
+    }
+    struct held *h = held_new(in, e), **at = &l->first;
+    while ((*at)->entry.sequence < e->sequence)
+        at = &(*at)->next;
+    h->next = *at;
+    *at = h;
+}
+
+void order_stand_back(struct inlet *in, struct line *l, const struct entry *e)
+{
+    l->has_first = false;
+    hold_by_sequence(in, l, e);
+}
+
+void order_again(struct inlet *in, struct line *l, const struct entry *e)
+{
+    order_lock(in);
+    l->flying--;
+    l->again--;
+    hold_by_sequence(in, l, e);
+    order_advance(in, l);
+    order_unlock(in);
+}
+
 bool order_has_room(const struct inlet *in)
 {
     return in->order.held_count < HELD_MAX && in->order.held_bytes < inlet_memory_share(in);

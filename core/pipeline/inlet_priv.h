@@ -69,6 +69,7 @@ struct line {
     struct held *first, *last; /* behind it */
     struct held *cursor;       /* the last that came back since; NULL: the next goes in front */
     /* transform: */
+    size_t again;          /* of those flying: records that wait to be done again */
     size_t coming;         /* on their way to stand in it */
     bool is_parked;        /* what stands in it is on disk, if its source waits for that */
     bool is_due;           /* in the list of those that the inlet's worker looks at */
@@ -220,6 +221,8 @@ bool order_take(struct inlet *in, uint64_t flight, struct entry *e);
 bool order_next(struct inlet *in, struct line *l, size_t bytes_max, struct entry *e);
 void order_end(struct inlet *in, struct entry *e);   /* of what was under way */
 bool order_retry(struct inlet *in, struct entry *e); /* of the same; false: it stands in line */
+/* A record's event, which is done again: it stands where its number belongs. */
+void order_again(struct inlet *in, struct line *l, const struct entry *e);
 void order_give_up(struct entry *e); /* one that waits in front: its end is under way */
 void order_forget(struct inlet *in, struct entry *e); /* one that waited in front is no more */
 void order_let_go(struct inlet *in);                  /* those in line that are on disk */
@@ -233,6 +236,8 @@ struct line *order_line_new(struct inlet *in, uint64_t hash);
 void order_line_free(struct inlet *in, struct line *l);
 void order_hold(struct inlet *in, struct line *l, const struct entry *e); /* at its end */
 struct entry order_pop(struct inlet *in, struct line *l);
+/* It was the first, and is not: one that was before it is to be done again. */
+void order_stand_back(struct inlet *in, struct line *l, const struct entry *e);
 /* The next of the line may go; a line that nobody stands in is no more. */
 void order_advance(struct inlet *in, struct line *l);
 /* inlet_gate.c; any worker: the event's key has a line from now on, and the event is of it. */
@@ -242,8 +247,8 @@ void inlet_gate_begin(struct inlet *in); /* records of an earlier run wait: they
 void inlet_gate_run_due(struct inlet *in);
 void inlet_gate_catch_up(
     struct inlet *in); /* nothing is ready, and all of an earlier run was read */
-void inlet_gate_resume(struct inlet *in,
-                       struct entry *e);                /* the first of its line is given again */
+/* The first of its line is given again; false: it stands behind a record that is done again. */
+bool inlet_gate_resume(struct inlet *in, struct entry *e);
 void inlet_gate_park(struct inlet *in, struct line *l); /* all that stand in it, from now on */
 /* inlet_limit.c */
 uint64_t inlet_memory_share(const struct inlet *in);

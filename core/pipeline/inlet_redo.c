@@ -25,6 +25,7 @@ static struct line *line_of(struct inlet *in, uint64_t hash)
     if (!l)
         l = order_line_new(in, hash);
     l->flying++;
+    l->again++;
     order_unlock(in);
     return l;
 }
@@ -33,12 +34,11 @@ static void leave_line(struct inlet *in, struct line *l)
 {
     if (!l)
         return;
-    if (in->stage->role == ROLE_TRANSFORM) {
-        inlet_gate_leave(in, in->worker, l);
-        return;
-    }
+    order_lock(in);
     l->flying--;
+    l->again--;
     order_advance(in, l);
+    order_unlock(in);
 }
 
 void inlet_record_failed(struct inlet *in, uint64_t sequence, const uint64_t *key)
@@ -73,8 +73,9 @@ static weir_status again(struct inlet *in, struct block *block, const struct red
         leave_line(in, r->line);
         return s;
     }
-    e.line = r->line;
-    if (!e.line || order_retry(in, &e))
+    if (r->line)
+        order_again(in, r->line, &e);
+    else
         inlet_ready(in, &in->ready, &e);
     return WEIR_OK;
 }

@@ -40,7 +40,10 @@ struct worker {
     struct lane *lanes_due, **lanes_due_end; /* to be pulled or ticked */
     struct lane *gathering;                  /* sources with events born in this round */
     struct ticket *settled, **settled_end;
-    struct commit *commit;     /* puts of this round */
+    struct commit *commit;      /* puts of this round */
+    struct journal_chain chain; /* of its units: none overtakes one that failed */
+    size_t commits_open;        /* submitted, and not home */
+    bool is_chain_broken, is_chain_anew;
     struct journal_unit *acks; /* acknowledgements: they ride along */
     struct commit *free_commits;
     size_t free_commit_count;

@@ -334,6 +334,46 @@ START_TEST(a_failed_disk_that_works_again_is_used_again)
 }
 END_TEST
 
+static weir_status put_chained(struct journal *j, struct stream *s, struct journal_chain *chain,
+                               bool is_anew)
+{
+    struct journal_unit *u = journal_begin(j);
+    put(u, s, "link");
+    unit_chain(u, chain, is_anew);
+    return journal_submit_wait(u);
+}
+
+/* None overtakes one that was not stored, though the disk works again; others do not care. */
+START_TEST(a_chain_breaks_behind_what_was_not_stored)
+{
+    static struct sim sim;
+    struct journal_chain chain = {0}, other = {0};
+    struct clock_fake clock;
+    clock_fake_init(&clock, 0);
+    sim_init(&sim, 5);
+    struct journal_options o = {.path = "/j",
+                                .slot_bytes = 32768,
+                                .disk = &sim.disk,
+                                .clock = &clock.base};
+    struct journal *j = journal_open(&o, NULL);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    ck_assert_int_eq(put_chained(j, s, &chain, false), WEIR_OK);
+    sim.is_broken = true;
+    ck_assert_int_eq(put_chained(j, s, &chain, false), WEIR_E_FATAL);
+    sim.is_broken = false;
+    clock_fake_move(&clock, 2000000000);
+    journal_tick(j);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(put_chained(j, s, &chain, false), WEIR_E_RETRY);
+    ck_assert_int_eq(put_chained(j, s, &other, false), WEIR_OK);
+    ck_assert_int_eq(put_chained(j, s, &chain, true), WEIR_OK);
+    ck_assert_int_eq(put_chained(j, s, &chain, false), WEIR_OK);
+    ck_assert_uint_eq(stream_live(s), 4);
+    journal_close(j);
+    sim_fini(&sim);
+}
+END_TEST
+
 START_TEST(every_nth_write_fails_with_no_space)
 {
     static struct sim sim;
@@ -853,6 +893,7 @@ int main(void)
     tcase_add_test(t, a_little_space_is_enough_to_go_on);
     tcase_add_test(t, disk_is_given_back_after_a_peak);
     tcase_add_test(t, a_failed_disk_that_works_again_is_used_again);
+    tcase_add_test(t, a_chain_breaks_behind_what_was_not_stored);
     tcase_add_test(t, every_nth_write_fails_with_no_space);
     tcase_add_test(t, failed_syncs_move_on_and_then_give_up);
     tcase_add_loop_test(t, a_damaged_sector_costs_only_its_records, 0, 2);
