@@ -31,19 +31,19 @@ struct worker {
 
     struct loop_task pause; /* see worker_pause_all */
     _Atomic bool is_pause_posted;
-    bool is_paused, is_parked; /* under the pipeline's pause lock; parked: between two rounds */
-    _Atomic bool is_to_park;   /* in the next pause, also if a callback takes long */
-    bool is_spare;             /* a thread of its own that no stage has now */
-    _Atomic bool in_plugin;    /* of a thread of its own: a callback runs, and may for long */
+    bool is_paused, is_parked;  /* under the pipeline's pause lock; parked: between two rounds */
+    _Atomic bool is_to_park;    /* in the next pause, also if a callback takes long */
+    bool is_spare;              /* a thread of its own that no stage has now */
+    _Atomic bool in_plugin;     /* of a thread of its own: a callback runs, and may for long */
+    struct journal_chain chain; /* of the commits' units: none overtakes one that failed */
+    bool is_chain_broken, is_chain_anew;
     unsigned plugin_depth;
 
     struct lane *lanes_due, **lanes_due_end; /* to be pulled or ticked */
     struct lane *gathering;                  /* sources with events born in this round */
     struct ticket *settled, **settled_end;
-    struct commit *commit;      /* puts of this round */
-    struct journal_chain chain; /* of its units: none overtakes one that failed */
-    size_t commits_open;        /* submitted, and not home */
-    bool is_chain_broken, is_chain_anew;
+    struct commit *commit;     /* puts of this round */
+    size_t commits_open;       /* submitted, and not home */
     struct journal_unit *acks; /* acknowledgements: they ride along */
     struct commit *free_commits;
     size_t free_commit_count;
