@@ -259,9 +259,9 @@ static weir_status read_one(struct inlet *in, struct block *block, uint64_t end)
         reader_seek(in->reader, end);
         return WEIR_IDLE;
     }
-    struct entry e;
     if (s != WEIR_OK)
         return s;
+    struct entry e;
     s = inlet_entry_read(in, block, sequence, bytes, &e);
     if (s == WEIR_E_RETRY)
         reader_seek(in->reader, sequence);

@@ -227,7 +227,7 @@ bool inlet_gate_resume(struct inlet *in, struct entry *e)
     if (!l)
         return true;
     order_lock(in);
-    bool is_first = !l->again;
+    bool is_first = !l->again && !(l->first && l->first->entry.sequence < e->sequence);
     if (is_first) {
         l->has_first = false;
         l->flying++;

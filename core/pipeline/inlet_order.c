@@ -176,6 +176,7 @@ void order_stand_back(struct inlet *in, struct line *l, const struct entry *e)
 {
     l->has_first = false;
     hold_by_sequence(in, l, e);
+    order_advance(in, l);
 }
 
 void order_again(struct inlet *in, struct line *l, const struct entry *e)

@@ -182,11 +182,10 @@ void inlet_on_task(struct loop_task *t);
 /* The event of a record, with a branch of its block. RETRY: no memory now; REJECT: it is none, and ended. */
 weir_status inlet_entry_read(struct inlet *in, struct block *block, uint64_t sequence,
                              weir_str bytes, struct entry *e);
+void inlet_read_backlog(struct inlet *in); /* what is on disk alone, if nothing else waits */
 /* inlet_redo.c */
 void inlet_on_redo(struct loop_timer *t);
 void inlet_redo_give_back(struct inlet *in);
-/* inlet_arrive.c */
-void inlet_read_backlog(struct inlet *in); /* what is on disk alone, if nothing else waits */
 /* inlet_pause.c: sinks that are left alone for a while. */
 /* May it be given something now? Else it is looked at again when the time has come. */
 bool inlet_may_send(struct inlet *in);
@@ -236,7 +235,7 @@ struct line *order_line_new(struct inlet *in, uint64_t hash);
 void order_line_free(struct inlet *in, struct line *l);
 void order_hold(struct inlet *in, struct line *l, const struct entry *e); /* at its end */
 struct entry order_pop(struct inlet *in, struct line *l);
-/* It was the first, and is not: one that was before it is to be done again. */
+/* It was the first, and is not: one that was before it is done again. */
 void order_stand_back(struct inlet *in, struct line *l, const struct entry *e);
 /* The next of the line may go; a line that nobody stands in is no more. */
 void order_advance(struct inlet *in, struct line *l);

@@ -83,7 +83,7 @@ static weir_status again(struct inlet *in, struct block *block, const struct red
 void inlet_on_redo(struct loop_timer *t)
 {
     struct inlet *in = t->user;
-    if (in->is_abandoned || in->is_released)
+    if (in->is_abandoned || in->is_released || !in->redo_count)
         return; /* what is on disk stays there */
     struct block *block = block_new(in->worker);
     struct buf bytes = {0};
