@@ -24,6 +24,9 @@ void budget_charge(struct budget *b, size_t n);
 void budget_give(struct budget *b, size_t n);
 void *budget_new(struct budget *b, size_t n); /* mem_new, charged */
 void budget_free(struct budget *b, void *take, size_t n);
+/* Frees an array that BUDGET_PUSH made; it is empty then. */
+#define BUDGET_DROP(budget, items, count, cap) \
+    (budget_free(budget, items, (cap) * sizeof *(items)), (items) = NULL, (count) = (cap) = 0)
 /* MEM_PUSH into an array that is charged; cap * the size of an item is to be given when it is freed. */
 #define BUDGET_PUSH(budget, items, count, cap) \
     (*((count) == (cap) \

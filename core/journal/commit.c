@@ -126,8 +126,7 @@ static void judge_chain(struct journal_unit *u)
         u->chain->is_broken = false;
     if (u->chain->is_broken && u->status == WEIR_OK)
         u->status = WEIR_E_RETRY;
-    if (u->status == WEIR_E_RETRY || u->status == WEIR_E_FATAL)
-        u->chain->is_broken = true;
+    group_note_chain(u);
 }
 
 /* Moves units into the group, up to its size; those refused stay in the order of the answers. */

@@ -155,11 +155,16 @@ int group_write(struct journal *j)
     return disk_writev_all(j->disk, j->active->slot->fd, g->parts, (int)n, at);
 }
 
+void group_note_chain(const struct journal_unit *u)
+{
+    if (u->chain && (u->status == WEIR_E_RETRY || u->status == WEIR_E_FATAL))
+        u->chain->is_broken = true;
+}
+
 void group_answer(struct journal_unit *u)
 {
     u->is_done = true;
-    if (u->chain && (u->status == WEIR_E_RETRY || u->status == WEIR_E_FATAL))
-        u->chain->is_broken = true;
+    group_note_chain(u);
     if (u->done)
         u->done(u->user, u->status, u);
 }

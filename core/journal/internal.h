@@ -301,6 +301,7 @@ void group_give_up(struct journal *j, int error); /* the journal is failed */
 /* OK; RETRY: there is no room, and the group is nowhere; FATAL: it failed, and nobody knows. */
 weir_status group_store(struct journal *j);
 void group_answer(struct journal_unit *u);
+void group_note_chain(const struct journal_unit *u); /* broken, where the unit is not stored */
 
 /* ---- pending.c: the committer; 0, or a negative errno ---- */
 int pending_place(struct journal *j); /* the group, and whether it is held */

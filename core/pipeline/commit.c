@@ -324,6 +324,13 @@ static struct commit *take_commit(struct worker *w)
     return c;
 }
 
+/* Without the journal: what it would be behind was not stored. */
+static void refuse(struct commit *c)
+{
+    journal_cancel(c->unit);
+    c->status = WEIR_E_RETRY;
+}
+
 static void come_home(struct commit *c)
 {
     struct worker *w = c->worker;
@@ -345,8 +352,7 @@ static void mend_chain(struct worker *w)
 {
     struct commit *c = take_commit(w);
     if (c) {
-        journal_cancel(c->unit);
-        c->status = WEIR_E_RETRY;
+        refuse(c);
         come_home(c);
     }
     w->is_chain_broken = w->commits_open > 0;
@@ -439,8 +445,7 @@ void commit_submit(struct worker *w)
     if (c)
         c->task = (struct loop_task){.fn = commit_home, .user = c};
     if (c && w->is_chain_broken) {
-        journal_cancel(c->unit);
-        c->status = WEIR_E_RETRY;
+        refuse(c);
         loop_post(w->loop, &c->task);
     } else if (c) {
         tell_coming(c, 1);

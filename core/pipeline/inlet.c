@@ -241,18 +241,15 @@ void inlet_free(struct inlet *in)
     if (!in || --in->users)
         return;
     inlet_end(in);
-    budget_give(in->budget,
-                in->watcher_cap * sizeof *in->watchers + in->retry_cap * sizeof *in->retries);
-    in->redo_count = 0;
-    inlet_redo_give_back(in);
+    BUDGET_DROP(in->budget, in->redo, in->redo_count, in->redo_cap);
+    BUDGET_DROP(in->budget, in->watchers, in->watcher_count, in->watcher_cap);
+    BUDGET_DROP(in->budget, in->retries, in->retry_count, in->retry_cap);
     ring_fini(&in->arrivals);
     ring_fini(&in->ready);
     ring_fini(&in->released);
     order_fini(in);
-    mem_free(in->retries);
     while (in->active)
         inlet_flight_free(in->active);
-    mem_free(in->watchers);
     reader_free(in->reader);
     free_flights(in);
     (void)pthread_mutex_destroy(&in->lock);

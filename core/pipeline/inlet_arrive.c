@@ -82,10 +82,8 @@ void inlet_watch_give_back(struct inlet *in)
 {
     if (in->watcher_head < in->watcher_count)
         return;
-    budget_give(in->budget, in->watcher_cap * sizeof *in->watchers);
-    mem_free(in->watchers);
-    in->watchers = NULL;
-    in->watcher_head = in->watcher_count = in->watcher_cap = 0;
+    BUDGET_DROP(in->budget, in->watchers, in->watcher_count, in->watcher_cap);
+    in->watcher_head = 0;
 }
 
 static void arrive(struct inlet *in, const struct arrival *a)

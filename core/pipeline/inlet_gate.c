@@ -167,10 +167,7 @@ void inlet_gate_line(struct inlet *in, struct event *ev)
         return;
     uint64_t hash = order_hash(ev);
     order_lock(in);
-    ev->line = order_find(in, hash);
-    if (!ev->line)
-        ev->line = order_line_new(in, hash);
-    ev->line->flying++;
+    ev->line = order_join(in, hash);
     order_unlock(in);
 }
 

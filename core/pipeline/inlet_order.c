@@ -88,6 +88,15 @@ struct line *order_line_new(struct inlet *in, uint64_t hash)
     return l;
 }
 
+struct line *order_join(struct inlet *in, uint64_t hash)
+{
+    struct line *l = order_find(in, hash);
+    if (!l)
+        l = order_line_new(in, hash);
+    l->flying++;
+    return l;
+}
+
 void order_line_free(struct inlet *in, struct line *l)
 {
     struct order *o = &in->order;
@@ -184,7 +193,8 @@ void order_again(struct inlet *in, struct line *l, const struct entry *e)
     order_lock(in);
     l->flying--;
     l->again--;
-    hold_by_sequence(in, l, e);
+    if (e)
+        hold_by_sequence(in, l, e);
     order_advance(in, l);
     order_unlock(in);
 }

@@ -220,7 +220,7 @@ bool order_take(struct inlet *in, uint64_t flight, struct entry *e);
 bool order_next(struct inlet *in, struct line *l, size_t bytes_max, struct entry *e);
 void order_end(struct inlet *in, struct entry *e);   /* of what was under way */
 bool order_retry(struct inlet *in, struct entry *e); /* of the same; false: it stands in line */
-/* A record's event, which is done again: it stands where its number belongs. */
+/* A record's event, which is done again: it stands where its number belongs. NULL: it is no more. */
 void order_again(struct inlet *in, struct line *l, const struct entry *e);
 void order_give_up(struct entry *e); /* one that waits in front: its end is under way */
 void order_forget(struct inlet *in, struct entry *e); /* one that waited in front is no more */
@@ -232,6 +232,7 @@ void order_fini(struct inlet *in);
 uint64_t order_hash(const struct event *ev);
 struct line *order_find(const struct inlet *in, uint64_t hash); /* NULL: the key has none */
 struct line *order_line_new(struct inlet *in, uint64_t hash);
+struct line *order_join(struct inlet *in, uint64_t hash); /* found or new, with one more flying */
 void order_line_free(struct inlet *in, struct line *l);
 void order_hold(struct inlet *in, struct line *l, const struct entry *e); /* at its end */
 struct entry order_pop(struct inlet *in, struct line *l);

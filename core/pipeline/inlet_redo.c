@@ -21,24 +21,10 @@ void inlet_record_ended(struct inlet *in, uint64_t sequence)
 static struct line *line_of(struct inlet *in, uint64_t hash)
 {
     order_lock(in);
-    struct line *l = order_find(in, hash);
-    if (!l)
-        l = order_line_new(in, hash);
-    l->flying++;
+    struct line *l = order_join(in, hash);
     l->again++;
     order_unlock(in);
     return l;
-}
-
-static void leave_line(struct inlet *in, struct line *l)
-{
-    if (!l)
-        return;
-    order_lock(in);
-    l->flying--;
-    l->again--;
-    order_advance(in, l);
-    order_unlock(in);
 }
 
 void inlet_record_failed(struct inlet *in, uint64_t sequence, const uint64_t *key)
@@ -69,15 +55,11 @@ static weir_status again(struct inlet *in, struct block *block, const struct red
         s = inlet_entry_read(in, block, r->sequence, buf_str(bytes), &e);
     if (s == WEIR_E_RETRY)
         return s;
-    if (s != WEIR_OK) {
-        leave_line(in, r->line);
-        return s;
-    }
     if (r->line)
-        order_again(in, r->line, &e);
-    else
+        order_again(in, r->line, s == WEIR_OK ? &e : NULL);
+    else if (s == WEIR_OK)
         inlet_ready(in, &in->ready, &e);
-    return WEIR_OK;
+    return s;
 }
 
 void inlet_on_redo(struct loop_timer *t)
@@ -103,10 +85,6 @@ void inlet_on_redo(struct loop_timer *t)
 
 void inlet_redo_give_back(struct inlet *in)
 {
-    if (in->redo_count)
-        return;
-    budget_give(in->budget, in->redo_cap * sizeof *in->redo);
-    mem_free(in->redo);
-    in->redo = NULL;
-    in->redo_cap = 0;
+    if (!in->redo_count)
+        BUDGET_DROP(in->budget, in->redo, in->redo_count, in->redo_cap);
 }

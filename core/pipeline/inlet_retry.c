@@ -60,12 +60,8 @@ static struct entry heap_pop(struct inlet *in)
 
 void inlet_retry_give_back(struct inlet *in)
 {
-    if (in->retry_count)
-        return;
-    budget_give(in->budget, in->retry_cap * sizeof *in->retries);
-    mem_free(in->retries);
-    in->retries = NULL;
-    in->retry_cap = 0;
+    if (!in->retry_count)
+        BUDGET_DROP(in->budget, in->retries, in->retry_count, in->retry_cap);
 }
 
 void inlet_retry_fini(struct inlet *in)

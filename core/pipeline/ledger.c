@@ -27,25 +27,19 @@ static const char *const ledger_help[LEDGER_COLUMNS] = {
     "Branches that were missing and that `weir audit --write-off` took off.",
 };
 
-static weir_metric *figure(struct pipeline *p, int kind, const char *name, const char *help)
-{
-    const struct metric_key key = {kind, name, help, NULL, NULL, NULL};
-    return metrics_get(p->metrics, &key);
-}
-
 void ledger_begin(struct pipeline *p)
 {
     for (int i = 0; i < LEDGER_COLUMNS; i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "weir_ledger_%s_total", ledger_names[i]);
-        p->ledger_metrics[i] = figure(p, WEIR_COUNTER, name, ledger_help[i]);
+        p->ledger_metrics[i] = pipeline_figure(p, WEIR_COUNTER, name, ledger_help[i]);
         (void)snprintf(name, sizeof name, "ledger/%s", ledger_names[i]);
         p->counters[i] = journal_counter(p->journal, name);
         atomic_store(&p->ledger[i], journal_counter_value(p->journal, p->counters[i]));
     }
     p->counters[LEDGER_IN_MEMORY] = journal_counter(p->journal, "ledger/in_memory");
-    p->m_in_flight = figure(p, WEIR_GAUGE, "weir_ledger_in_flight",
-                            "Branches that wait or are under way, on disk and in memory.");
+    p->m_in_flight = pipeline_figure(p, WEIR_GAUGE, "weir_ledger_in_flight",
+                                     "Branches that wait or are under way, on disk and in memory.");
 }
 
 /* What memory alone held when the last run ended is over: it was never told accepted, and its source

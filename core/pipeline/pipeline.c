@@ -91,7 +91,7 @@ static int open_stores(struct pipeline *p, struct error *e)
     return p->trace ? 0 : -1;
 }
 
-static weir_metric *figure(struct pipeline *p, int kind, const char *name, const char *help)
+weir_metric *pipeline_figure(struct pipeline *p, int kind, const char *name, const char *help)
 {
     const struct metric_key key = {kind, name, help, NULL, NULL, NULL};
     return metrics_get(p->metrics, &key);
@@ -99,25 +99,27 @@ static weir_metric *figure(struct pipeline *p, int kind, const char *name, const
 
 static void make_figures(struct pipeline *p)
 {
-    p->m_budget = figure(p, WEIR_GAUGE, "weir_memory_budget_bytes",
-                         "What events may take in memory: `memory` of the pipeline file.");
-    p->m_memory = figure(p, WEIR_GAUGE, "weir_memory_used_bytes", "What they take of it.");
-    p->m_memory_peak =
-        figure(p, WEIR_GAUGE, "weir_memory_used_peak_bytes", "The most that they ever took.");
-    p->m_memory_lost = figure(p, WEIR_GAUGE, "weir_memory_lost_bytes",
-                              "Counted against the budget: pages that the allocator holds.");
-    p->m_memory_refused = figure(p, WEIR_COUNTER, "weir_memory_refused_total",
-                                 "Requests for memory that the budget had no room for.");
-    p->m_resident =
-        figure(p, WEIR_GAUGE, "weir_memory_resident_bytes", "Memory of the whole process.");
-    p->m_resident_peak = figure(p, WEIR_GAUGE, "weir_memory_resident_peak_bytes",
-                                "The most that the process ever had.");
-    p->m_sync_failures =
-        figure(p, WEIR_GAUGE, "weir_journal_sync_failures", "Syncs of the journal that failed.");
-    p->m_lost_records = figure(p, WEIR_GAUGE, "weir_journal_lost_records",
-                               "Records that were found damaged or missing since the start.");
+    p->m_budget = pipeline_figure(p, WEIR_GAUGE, "weir_memory_budget_bytes",
+                                  "What events may take in memory: `memory` of the pipeline file.");
+    p->m_memory = pipeline_figure(p, WEIR_GAUGE, "weir_memory_used_bytes", "What they take of it.");
+    p->m_memory_peak = pipeline_figure(p, WEIR_GAUGE, "weir_memory_used_peak_bytes",
+                                       "The most that they ever took.");
+    p->m_memory_lost =
+        pipeline_figure(p, WEIR_GAUGE, "weir_memory_lost_bytes",
+                        "Counted against the budget: pages that the allocator holds.");
+    p->m_memory_refused = pipeline_figure(p, WEIR_COUNTER, "weir_memory_refused_total",
+                                          "Requests for memory that the budget had no room for.");
+    p->m_resident = pipeline_figure(p, WEIR_GAUGE, "weir_memory_resident_bytes",
+                                    "Memory of the whole process.");
+    p->m_resident_peak = pipeline_figure(p, WEIR_GAUGE, "weir_memory_resident_peak_bytes",
+                                         "The most that the process ever had.");
+    p->m_sync_failures = pipeline_figure(p, WEIR_GAUGE, "weir_journal_sync_failures",
+                                         "Syncs of the journal that failed.");
+    p->m_lost_records =
+        pipeline_figure(p, WEIR_GAUGE, "weir_journal_lost_records",
+                        "Records that were found damaged or missing since the start.");
     p->m_journal_bytes =
-        figure(p, WEIR_GAUGE, "weir_journal_bytes", "Size of the journal on disk.");
+        pipeline_figure(p, WEIR_GAUGE, "weir_journal_bytes", "Size of the journal on disk.");
 }
 
 static int make_workers(struct pipeline *p, struct error *e)

@@ -123,6 +123,8 @@ void pipeline_lane_drain(struct lane *l);
 void pipeline_lane_stop(struct lane *l);
 
 int64_t pipeline_in_flight(struct pipeline *p);
+/* A metric of the whole, without labels. */
+weir_metric *pipeline_figure(struct pipeline *p, int kind, const char *name, const char *help);
 void pipeline_refresh_metrics(struct pipeline *p); /* gauges that are computed on demand */
 bool pipeline_is_ready(struct pipeline *p, struct buf *why); /* JSON of what is not */
 bool pipeline_is_accepting(struct pipeline *p); /* what comes is kept, whatever its sinks do */

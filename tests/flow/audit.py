@@ -101,22 +101,28 @@ class Audit(Case):
 
     def test_a_difference_is_told(self):
         """A record that is lost from the middle of a buffer: the stage and the number."""
+        r = self.five_waiting()
+        self.assertEqual(self.audit(r)["on_disk"], 5)
+        self.damage(1)
+        self.damaged(r)
+
+    def five_waiting(self):
+        """A runner that was killed, with five records for a sink that took none."""
         r = self.run_it(503)
         self.post(r, 5)
         wait_for(lambda: self.audit(r)["on_disk"] == 5, lambda: str(self.audit(r)))
         r.kill()
-        self.assertEqual(self.audit(r)["on_disk"], 5)
+        return r
+
+    def damage(self, *numbers):
         folder = self.path("data", "journal")
         for name in os.listdir(folder):
-            self.damage(os.path.join(folder, name), b'{"n": 1,')
-        self.damaged(r)
-
-    def damage(self, path, text):
-        with open(path, "r+b") as f:
-            at = f.read().find(text)
-            if at >= 0:
-                f.seek(at)
-                f.write(b"XXXX")
+            for n in numbers:
+                with open(os.path.join(folder, name), "r+b") as f:
+                    at = f.read().find(b'{"n": %d,' % n)
+                    if at >= 0:
+                        f.seek(at)
+                        f.write(b"XXXX")
 
     def damaged(self, r):
         done = r.weir("audit")
@@ -127,15 +133,9 @@ class Audit(Case):
         self.assertEqual(r.weir("audit").returncode, 1)
 
     def lose(self, *numbers):
-        """A runner that was killed, with five records of which some are gone: 1 and 3 are in no queue as well."""
-        r = self.run_it(503)
-        self.post(r, 5)
-        wait_for(lambda: self.audit(r)["on_disk"] == 5, lambda: str(self.audit(r)))
-        r.kill()
-        folder = self.path("data", "journal")
-        for name in os.listdir(folder):
-            for n in numbers:
-                self.damage(os.path.join(folder, name), b'{"n": %d,' % n)
+        """The same, and some are gone: 1 and 3 are in no queue as well."""
+        r = self.five_waiting()
+        self.damage(*numbers)
         missing = self.audit(r, code=1)
         self.assertEqual((missing["lost"], missing["difference"]), (0, len(numbers)))
         return r
@@ -154,15 +154,9 @@ class Audit(Case):
 
     def test_from_damage_to_balance(self):
         """A record that rots while it waits: skipped and counted by the run, named by check, set aside by repair."""
-        r = self.run_it(503)
-        self.post(r, 5)
-        wait_for(lambda: self.audit(r)["on_disk"] == 5, lambda: str(self.audit(r)))
-        r.kill()
-        r = self.start(r.pipeline)  # its checkpoint covers them: the next start does not read them
+        r = self.start(self.five_waiting().pipeline)  # its checkpoint covers them: the next start does not read them
         r.stop()
-        folder = self.path("data", "journal")
-        for name in os.listdir(folder):
-            self.damage(os.path.join(folder, name), b'{"n": 3,')
+        self.damage(3)
         r = self.start(r.pipeline)
         r.wait_log(r"stream in/out: record 3 is damaged and was skipped")
         self.assertIn("weir_journal_lost_records 1", r.get("/metrics").text)

@@ -46,6 +46,15 @@ static struct journal *open_at(const struct disk *disk, uint64_t slot_bytes)
     return j;
 }
 
+static struct journal *open_by_clock(const struct disk *disk, const struct clock *clock)
+{
+    const struct journal_options o = {.path = "/j",
+                                      .slot_bytes = 32768,
+                                      .disk = disk,
+                                      .clock = clock};
+    return journal_open(&o, NULL);
+}
+
 static void put(struct journal_unit *u, struct stream *s, const char *text)
 {
     char copy[8192];
@@ -293,11 +302,7 @@ START_TEST(a_failed_disk_that_works_again_is_used_again)
     struct clock_fake clock;
     clock_fake_init(&clock, 0);
     sim_init(&sim, 4);
-    struct journal_options o = {.path = "/j",
-                                .slot_bytes = 32768,
-                                .disk = &sim.disk,
-                                .clock = &clock.base};
-    struct journal *j = journal_open(&o, NULL);
+    struct journal *j = open_by_clock(&sim.disk, &clock.base);
     struct stream *s = stream_open(j, "a", 0, NULL);
     ck_assert_int_eq(put_one(j, s, "one"), WEIR_OK);
     ck_assert_int_eq(put_one(j, s, "two"), WEIR_OK);
@@ -351,11 +356,7 @@ START_TEST(a_chain_breaks_behind_what_was_not_stored)
     struct clock_fake clock;
     clock_fake_init(&clock, 0);
     sim_init(&sim, 5);
-    struct journal_options o = {.path = "/j",
-                                .slot_bytes = 32768,
-                                .disk = &sim.disk,
-                                .clock = &clock.base};
-    struct journal *j = journal_open(&o, NULL);
+    struct journal *j = open_by_clock(&sim.disk, &clock.base);
     struct stream *s = stream_open(j, "a", 0, NULL);
     ck_assert_int_eq(put_chained(j, s, &chain, false), WEIR_OK);
     sim.is_broken = true;
