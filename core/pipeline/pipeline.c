@@ -523,11 +523,11 @@ void pipeline_free(struct pipeline *p)
 void stage_set_ready(struct stage *s, bool is_ready, const char *why)
 {
     struct pipeline *p = s->pipeline;
+    (void)pthread_mutex_lock(&p->lock); /* whoever sees "not ready" sees why as well */
     bool was = atomic_exchange(&s->is_ready, is_ready);
-    (void)pthread_mutex_lock(&p->lock);
     (void)snprintf(s->status, sizeof s->status, "%s", why ? why : "");
-    (void)pthread_mutex_unlock(&p->lock);
     metric_set(s->m.ready, is_ready);
+    (void)pthread_mutex_unlock(&p->lock);
     if (was != is_ready)
         log_write(is_ready ? WEIR_INFO : WEIR_ERROR, s->name, "%s%s",
                   is_ready ? "works again" : "does not work: ", why ? why : "");
