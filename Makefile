@@ -123,6 +123,8 @@ $(PLUGIN_TESTS): $(BUILD)/tests/plugins/%: tests/plugins/%.c $$(call plugin_obje
 	$(call say,TEST $@)
 	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(filter %.o,$^) $(LIBS_$(call plugin_of,$*)) $(CHECKLIBS) -lm
 
+# Check's own limit of four seconds takes a busy machine for a test that hangs.
+export CK_DEFAULT_TIMEOUT ?= 120
 # `make unit-journal` builds and runs the unit tests of one room, `make plugin-lambda` of one plugin.
 unit-%:
 	@$(MAKE) --no-print-directory $(filter $(BUILD)/tests/$*_%,$(UNIT_TESTS))

@@ -6,6 +6,8 @@ build=${BUILD:-build}
 export BUILD=$build
 # Threads that are not joined: a runner that stops without a stage that hangs leaves one on purpose.
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=0:exitcode=66:report_thread_leaks=0
+# The limits of tests find what hangs: under a sanitizer on a busy machine all is slower.
+[ -n "${SAN:-}" ] && export CK_TIMEOUT_MULTIPLIER=4
 folder=$(mktemp -d "${TMPDIR:-/tmp}/weir-test.XXXXXX")
 export TMPDIR=$folder
 trap 'rm -rf "$folder"' EXIT
