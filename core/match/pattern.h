@@ -68,8 +68,7 @@ weir_status pattern_parse(struct pattern *out, weir_str text, struct arena *a,
 /* `count` tests, with all that they need, in another arena. */
 struct pattern_test *pattern_copy(const struct pattern_test *t, size_t count, struct arena *a);
 
-/* A value of an event: kind is WEIR_JSON_*, text without quotes and escapes or the bare token. */
+/* holds.c. A value of an event: kind is WEIR_JSON_*, text without quotes and escapes or the bare token. */
 bool pattern_holds(const struct pattern_test *t, int kind, weir_str text);
 bool pattern_list_holds(const struct pattern_list *l, int kind, weir_str text);
 bool pattern_list_takes_absent(const struct pattern_list *l);
-bool pattern_in_range(const struct pattern_test *t, const struct decimal_key *key);
