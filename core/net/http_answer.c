@@ -232,7 +232,7 @@ void http_answer(struct http_request *r, const struct http_answer *a)
     add_answer(x, a);
     drop_request_body(x); /* not before: the answer's text may lie in it */
     x->is_answered = true;
-    http_connection_advance(c);
+    http_output_advance(c);
 }
 
 /* ---- problems ---- */

@@ -1,20 +1,23 @@
-/* net/http_connection.h: what http_server.c, http_connection.c and http_answer.c share.
+/* net/http_connection.h: what the parts of the HTTP server share.
  *
  * A connection reads requests into exchanges, which wait in its line until they are answered; the
  * answers of a round leave when the round ends. An exchange belongs to the connection until
  * `request` is called, then to the handler until it answers; the connection may be gone by then. */
 #pragma once
+#include <sys/types.h>
+
 #include "base/buf.h"
 #include "net/http_parse.h"
 #include "net/http_server.h"
 #include "net/route.h"
 
 enum {
-    EXCHANGES_MAX = 32,        /* of one connection, in work */
-    OUT_MAX = 256 * 1024,      /* no more is read while more is to be written */
-    SCRATCH_BYTES = 64 * 1024, /* one read */
-    COPY_MAX = 16 * 1024,      /* bodies up to this join the head in one buffer */
-    LINGER_NS = 2000000000,    /* to take what still comes after a refusal */
+    EXCHANGES_MAX = 32,         /* of one connection, in work */
+    OUT_MAX = 256 * 1024,       /* no more is read while more is to be written */
+    SCRATCH_BYTES = 64 * 1024,  /* one read */
+    COPY_MAX = 16 * 1024,       /* bodies up to this join the head in one buffer */
+    LINGER_NS = 2000000000,     /* to take what still comes after a refusal */
+    KEPT_OUT_BYTES = 32 * 1024, /* a larger buffer is freed when it is empty */
     PEER_BYTES = 120,
     DATE_BYTES = 30,
 };
@@ -115,8 +118,30 @@ void http_connection_open(struct http_server *s, int fd, const char *peer); /* t
 void http_connection_close(struct connection *c);
 void http_connection_flush(struct connection *c); /* may close it */
 void http_connection_drain(struct connection *c);
+
+/* http_input.c */
+static inline bool http_input_can_read(const struct connection *c)
+{
+    if (c->state == READS_NOTHING || c->is_eof)
+        return false;
+    bool has_room = c->state != READS_HEAD || c->exchanges < EXCHANGES_MAX;
+    return c->state == LINGERS || (has_room && c->out_bytes < OUT_MAX);
+}
+
+/* As read(2); requests that are whole are handed over. */
+ssize_t http_input_read(struct connection *c);
+void http_input_use_kept(struct connection *c);
+/* What is being read is no request: its answer says why, and nothing more is read. */
+void http_input_refuse(struct connection *c, int status, const char *why);
+
+/* http_output.c */
+void http_output_later(struct connection *c); /* flush when the round ends */
+void http_output_cancel(struct connection *c);
+void http_output_continue(struct connection *c); /* 100 Continue to the first of the line */
 /* The answers at the front of the line move to the output. */
-void http_connection_advance(struct connection *c);
+void http_output_advance(struct connection *c);
+bool http_output_write(struct connection *c); /* false: the client is gone */
+void http_output_drop_body(struct connection *c);
 
 /* http_answer.c */
 void http_answer_problem(struct exchange *x, int status, const char *detail, weir_pairs headers);
