@@ -1,50 +1,39 @@
 /* cli/dlq.c: weir dlq: dead letters listed, shown, sent back to their stages, removed; live or stopped. */
 #include <inttypes.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/commands.h"
-#include "cli/store.h"
+#include "cli/dlq.h"
 #include "config/config.h"
-#include "pipeline/letters.h"
 #include "pipeline/where.h"
 #include "json/json.h"
 
-struct options {
-    struct cli_store store;
-    const char *queue, *stage, *class, *where, *older_than, *rate;
-    int64_t limit;
-    bool newest, summary, json, dry_run, yes;
-};
-
 static const struct cli_option options[] = {
-    CLI_STORE_OPTIONS(struct options),
+    CLI_STORE_OPTIONS(struct dlq_options),
     {"queue", 'q', "NAME", "this queue's alone (default: all that hold dead letters)", CLI_TEXT,
-     offsetof(struct options, queue)},
-    {"stage", 0, "STAGE", "of this stage alone", CLI_TEXT, offsetof(struct options, stage)},
+     offsetof(struct dlq_options, queue)},
+    {"stage", 0, "STAGE", "of this stage alone", CLI_TEXT, offsetof(struct dlq_options, stage)},
     {"class", 0, "CLASS", "of this class alone, such as rejected", CLI_TEXT,
-     offsetof(struct options, class)},
+     offsetof(struct dlq_options, class)},
     {"where", 'w', "PATTERN", "events that match this event pattern alone", CLI_TEXT,
-     offsetof(struct options, where)},
+     offsetof(struct dlq_options, where)},
     {"older-than", 0, "TIME", "dead for longer than this alone, such as 2h", CLI_TEXT,
-     offsetof(struct options, older_than)},
+     offsetof(struct dlq_options, older_than)},
     {"limit", 'n', "N", "at most so many (ls: 50; else all)", CLI_COUNT,
-     offsetof(struct options, limit)},
+     offsetof(struct dlq_options, limit)},
     {"newest", 0, NULL, "ls: the newest first, not the oldest", CLI_FLAG,
-     offsetof(struct options, newest)},
+     offsetof(struct dlq_options, newest)},
     {"summary", 0, NULL, "ls: only the counts by stage and class", CLI_FLAG,
-     offsetof(struct options, summary)},
-    {"json", 0, NULL, "a JSON object a line", CLI_FLAG, offsetof(struct options, json)},
+     offsetof(struct dlq_options, summary)},
+    {"json", 0, NULL, "a JSON object a line", CLI_FLAG, offsetof(struct dlq_options, json)},
     {"rate", 0, "N/s", "redrive, purge: at most so many in a second", CLI_TEXT,
-     offsetof(struct options, rate)},
+     offsetof(struct dlq_options, rate)},
     {"dry-run", 0, NULL, "redrive, purge: tell what would be done", CLI_FLAG,
-     offsetof(struct options, dry_run)},
-    {"yes", 'y', NULL, "purge: do not ask", CLI_FLAG, offsetof(struct options, yes)},
+     offsetof(struct dlq_options, dry_run)},
+    {"yes", 'y', NULL, "purge: do not ask", CLI_FLAG, offsetof(struct dlq_options, yes)},
     {0},
 };
 
@@ -55,290 +44,11 @@ static void on_interrupt(int number)
     is_interrupted = 1;
 }
 
-struct count { /* of one stage and class */
-    char *stage, *class;
-    uint64_t n;
-};
-
-struct dlq {
-    const struct options *o;
-    const char *act, *id;
-    char *data_dir, **stages;
-    struct journal *journal; /* of a stopped pipeline, once it was asked for */
-    bool is_writer;          /* it can be changed */
-    char **queues;
-    size_t queue_count, queue_cap;
-    int64_t older_than_ns;
-    double rate;
-    uint64_t total; /* letters in the queues at the beginning */
-    uint64_t matched, done, busy, gone, seen;
-    struct buf gone_names;
-    struct count *counts;
-    size_t count_count, count_cap;
-    char **lines; /* ls: those to print, in the order of the queue */
-    size_t line_count, line_cap;
-    bool is_cut;
-    int64_t begun_ns;
-};
-
-/* ---- asking ---- */
-
-static weir_str text_of(weir_str object, const char *name, struct arena *a)
-{
-    weir_str v = json_find(object, name);
-    if (v.ptr && json_kind(v) == WEIR_JSON_TEXT)
-        return json_unquote(v, a);
-    return v.ptr ? v : weir_text("");
-}
-
-static uint64_t number_of(weir_str object, const char *name)
-{
-    uint64_t n = 0;
-    weir_str v = json_find(object, name);
-    return v.ptr && text_to_u64(v, &n) ? n : 0;
-}
-
-/* To look is no reason to keep a runner from starting, or to write. */
-static int open_stopped(struct dlq *d, bool is_to_change)
-{
-    struct error e = {0};
-    if (d->journal && (d->is_writer || !is_to_change))
-        return 0;
-    journal_close(d->journal);
-    d->journal = is_to_change ? store_open(d->data_dir, &e) : store_read(d->data_dir, &e);
-    d->is_writer = is_to_change;
-    return d->journal ? 0 : cli_fail(&e);
-}
-
-static int page_stopped(struct dlq *d, weir_str request, bool is_to_change, struct buf *out)
-{
-    struct letters_query q;
-    struct letters_page page = {0};
-    struct error e = {0};
-    struct arena a;
-    int code = open_stopped(d, is_to_change);
-    if (code)
-        return code;
-    arena_init(&a);
-    if (letters_query_read(request, &q, &a, &e) == 0) {
-        q.journal = d->journal;
-        q.stages = d->stages;
-        (void)letters_page(&q, &page, NULL, NULL, &e);
-        if (page.is_failed)
-            (void)error_set(&e, EXIT_IO, "%s: the journal cannot be written", d->data_dir);
-    }
-    letters_page_print(&page, out);
-    letters_page_fini(&page);
-    arena_fini(&a);
-    return e.code ? cli_fail(&e) : 0;
-}
-
-static void add_member(struct buf *out, const char *key, const char *text)
-{
-    if (!text || !*text)
-        return;
-    buf_print(out, ",\"%s\":", key);
-    json_quote(out, weir_text(text));
-}
-
-static uint64_t page_size(const struct dlq *d)
-{
-    uint64_t size = LETTERS_PAGE, limit = (uint64_t)d->o->limit;
-    if (d->rate > 0 && d->rate / 10 < (double)size)
-        size = d->rate < 10 ? 1 : (uint64_t)(d->rate / 10);
-    bool is_listing = strcmp(d->act, "list") == 0;
-    if (!is_listing && limit && limit - d->matched < size)
-        size = limit - d->matched;
-    return size;
-}
-
-static int ask_page(struct dlq *d, const char *queue, uint64_t from, uint64_t until, bool is_dry,
-                    struct buf *out)
-{
-    struct buf request = {0};
-    buf_print(&request,
-              "{\"act\":\"%s\",\"from\":%" PRIu64 ",\"until\":%" PRIu64 ",\"max\":%" PRIu64
-              ",\"older_than_ns\":%" PRId64 ",\"dry_run\":%s",
-              d->act, from, until, page_size(d), d->older_than_ns, is_dry ? "true" : "false");
-    add_member(&request, "queue", queue);
-    add_member(&request, "stage", d->o->stage);
-    add_member(&request, "class", d->o->class);
-    add_member(&request, "id", d->id);
-    if (d->o->where)
-        buf_print(&request, ",\"where\":%s", d->o->where);
-    buf_add_char(&request, '}');
-    int code = d->journal ? 1 : store_post(d->data_dir, "/dead-letters", buf_str(&request), out);
-    if (code == 1) {
-        out->len = 0;
-        bool is_looking = is_dry || strcmp(d->act, "list") == 0 || strcmp(d->act, "show") == 0;
-        code = page_stopped(d, buf_str(&request), !is_looking, out);
-    }
-    buf_fini(&request);
-    return code;
-}
-
-static int find_queues(struct dlq *d)
-{
-    struct buf out = {0};
-    struct arena a;
-    int code = store_ask(d->data_dir, "GET", "/dead-letters", &out);
-    if (code == 1) {
-        out.len = 0;
-        code = open_stopped(d, false);
-        if (!code)
-            letters_queues(d->journal, &out);
-    }
-    arena_init(&a);
-    weir_str list = json_trim(buf_str(&out));
-    for (weir_json_each e = {0}; !code && json_next(list, &e);) {
-        weir_str name = text_of(e.value, "name", &a);
-        if (d->o->queue && !weir_same(name, d->o->queue))
-            continue;
-        MEM_PUSH(d->queues, d->queue_count, d->queue_cap) = mem_copy(name.ptr, name.len);
-        d->total += number_of(e.value, "letters");
-    }
-    if (!code && d->o->queue && !d->queue_count) /* it holds none, or is none: that is told then */
-        MEM_PUSH(d->queues, d->queue_count, d->queue_cap) = mem_text(d->o->queue);
-    arena_fini(&a);
-    buf_fini(&out);
-    return code;
-}
-
-/* ---- what comes back ---- */
-
-static bool is_same(const char *text, weir_str s)
-{
-    return strlen(text) == s.len && memcmp(text, s.ptr, s.len) == 0;
-}
-
-static void add_count(struct dlq *d, weir_str stage, weir_str class)
-{
-    for (size_t i = 0; i < d->count_count; i++)
-        if (is_same(d->counts[i].stage, stage) && is_same(d->counts[i].class, class)) {
-            d->counts[i].n++;
-            return;
-        }
-    MEM_PUSH(d->counts, d->count_count, d->count_cap) =
-        (struct count){mem_copy(stage.ptr, stage.len), mem_copy(class.ptr, class.len), 1};
-}
-
-static void keep_line(struct dlq *d, weir_str line)
-{
-    uint64_t limit = d->o->limit ? (uint64_t)d->o->limit : 50;
-    if (d->line_count == limit) {
-        d->is_cut = true;
-        if (!d->o->newest)
-            return;
-        mem_free(d->lines[0]);
-        memmove(d->lines, d->lines + 1, --d->line_count * sizeof(char *));
-    }
-    MEM_PUSH(d->lines, d->line_count, d->line_cap) = mem_copy(line.ptr, line.len);
-}
-
-static void take_page(struct dlq *d, weir_str page, struct arena *a)
-{
-    d->matched += number_of(page, "matched");
-    d->done += number_of(page, "done");
-    d->busy += number_of(page, "busy");
-    d->gone += number_of(page, "gone");
-    for (weir_json_each e = {0}; json_next(json_find(page, "gone_stages"), &e);)
-        if (!d->gone_names.len ||
-            !memmem(d->gone_names.ptr, d->gone_names.len, e.value.ptr, e.value.len)) {
-            buf_add_text(&d->gone_names, d->gone_names.len ? ", " : "");
-            buf_add_str(&d->gone_names, e.value);
-        }
-    for (weir_json_each e = {0}; json_next(json_find(page, "letters"), &e);) {
-        add_count(d, text_of(e.value, "stage", a), text_of(e.value, "class", a));
-        keep_line(d, e.value);
-    }
-}
-
-static void show_progress(const struct dlq *d)
-{
-    if (isatty(STDERR_FILENO))
-        (void)fprintf(stderr, "\r%" PRIu64 " of %" PRIu64 " letters seen, %" PRIu64 " done ",
-                      d->seen < d->total ? d->seen : d->total, d->total, d->done);
-}
-
-static void end_progress(const struct dlq *d)
-{
-    if (isatty(STDERR_FILENO))
-        (void)fputs("\r\033[K", stderr);
-}
-
-enum { STUCK_NS = 100 * 1000 * 1000 };
-
-static void wait_ns(int64_t ns)
-{
-    const struct timespec wait = {0, (long)ns};
-    (void)nanosleep(&wait, NULL);
-}
-
-/* No faster than --rate: what was done until now tells when the next page is due. */
-static void keep_pace(const struct dlq *d)
-{
-    if (d->rate <= 0)
-        return;
-    int64_t due = d->begun_ns + (int64_t)((double)d->matched / d->rate * 1e9);
-    for (int64_t left; !is_interrupted && (left = due - clock_mono(&clock_real)) > 0;)
-        wait_ns(left < STUCK_NS ? left : STUCK_NS);
-}
-
-static bool is_enough(const struct dlq *d)
-{
-    return is_interrupted ||
-           (d->o->limit && strcmp(d->act, "list") != 0 && d->matched >= (uint64_t)d->o->limit);
-}
-
-static int work_off(struct dlq *d, const char *queue, bool is_dry)
-{
-    uint64_t from = 0, until = 0;
-    bool is_over = false, is_stuck = false;
-    int code = 0;
-    while (!code && !is_over && !is_enough(d)) {
-        struct buf out = {0};
-        struct arena a;
-        arena_init(&a);
-        code = ask_page(d, queue, from, until, is_dry, &out);
-        weir_str page = json_trim(buf_str(&out));
-        if (!code) {
-            uint64_t next = number_of(page, "next");
-            is_stuck = next <= from;
-            take_page(d, page, &a);
-            d->seen += next > from ? next - from : 0;
-            from = next;
-            until = number_of(page, "until");
-            is_over = weir_same(json_find(page, "is_over"), "true");
-        }
-        arena_fini(&a);
-        buf_fini(&out);
-        if (!code && !is_over && is_stuck) /* the runner is short of memory */
-            wait_ns(STUCK_NS);
-        if (!code && !is_over && strcmp(d->act, "list") != 0) {
-            show_progress(d);
-            keep_pace(d);
-        }
-    }
-    return code;
-}
-
-static int work_off_all(struct dlq *d, bool is_dry)
-{
-    int code = 0;
-    d->begun_ns = clock_mono(&clock_real);
-    d->matched = d->done = d->busy = d->gone = d->seen = 0;
-    for (size_t i = 0; i < d->queue_count && !code; i++)
-        code = work_off(d, d->queues[i], is_dry);
-    if (strcmp(d->act, "list") != 0)
-        end_progress(d);
-    return code;
-}
-
 /* ---- ls ---- */
 
 static void print_row(weir_str letter, bool with_queue, struct arena *a)
 {
-    weir_str reason = text_of(letter, "reason", a), code = text_of(letter, "code", a);
+    weir_str reason = dlq_text(letter, "reason", a), code = dlq_text(letter, "code", a);
     size_t shown = reason.len;
     for (size_t i = 0; i < reason.len; i++)
         if ((unsigned char)reason.ptr[i] < ' ')
@@ -351,7 +61,7 @@ static void print_row(weir_str letter, bool with_queue, struct arena *a)
     } columns[] = {{"queue", 16}, {"letter", 7},   {"time", 24}, {"stage", 16},
                    {"class", 17}, {"attempts", 8}, {"id", 36}};
     for (size_t i = !with_queue; i < sizeof columns / sizeof *columns; i++) {
-        weir_str v = text_of(letter, columns[i].name, a);
+        weir_str v = dlq_text(letter, columns[i].name, a);
         (void)printf("%-*.*s  ", columns[i].width, (int)v.len, v.ptr);
     }
     (void)printf("%.*s%s%.*s%s\n", (int)code.len, code.ptr, code.len ? " " : "", (int)shown,
@@ -364,8 +74,8 @@ static void print_summary(const struct dlq *d)
         for (size_t i = 0; i < d->count_count; i++) {
             struct buf line = {0};
             buf_print(&line, "{\"letters\":%" PRIu64, d->counts[i].n);
-            add_member(&line, "stage", d->counts[i].stage);
-            add_member(&line, "class", d->counts[i].class);
+            dlq_add_member(&line, "stage", d->counts[i].stage);
+            dlq_add_member(&line, "class", d->counts[i].class);
             (void)printf("%s}\n", buf_text(&line));
             buf_fini(&line);
         }
@@ -406,7 +116,7 @@ static void print_list(const struct dlq *d)
 static int list(struct dlq *d)
 {
     d->act = "list";
-    int code = work_off_all(d, false);
+    int code = dlq_work_off(d, false);
     if (code)
         return code;
     if (d->o->summary)
@@ -426,11 +136,11 @@ static void print_whole(weir_str letter, struct arena *a)
             body = e.value;
             continue;
         }
-        weir_str text = json_kind(e.value) == WEIR_JSON_TEXT ? json_unquote(e.value, a) : e.value;
+        weir_str text = dlq_plain(e.value, a);
         (void)printf("%-12.*s %.*s\n", (int)e.key.len, e.key.ptr, (int)text.len, text.ptr);
     }
-    weir_str text = body.ptr && json_kind(body) == WEIR_JSON_TEXT ? json_unquote(body, a) : body;
-    (void)printf("\n%.*s\n", (int)text.len, text.ptr ? text.ptr : "");
+    weir_str text = dlq_plain(body, a);
+    (void)printf("\n%.*s\n", (int)text.len, text.ptr);
 }
 
 static int none_such(const struct dlq *d)
@@ -445,7 +155,7 @@ static int show(struct dlq *d)
 {
     struct arena a;
     d->act = "show";
-    int code = work_off_all(d, false);
+    int code = dlq_work_off(d, false);
     if (code)
         return code;
     if (!d->line_count)
@@ -506,7 +216,7 @@ static int redrive(struct dlq *d)
     d->act = "redrive";
     int code = check_id(d);
     if (!code)
-        code = work_off_all(d, d->o->dry_run);
+        code = dlq_work_off(d, d->o->dry_run);
     return code ? code : tell(d, "redriven");
 }
 
@@ -519,7 +229,7 @@ static bool is_confirmed(struct dlq *d, int *code)
         *code = cli_usage_error(&command_dlq, "purge removes events for good: say --yes");
         return false;
     }
-    *code = work_off_all(d, true);
+    *code = dlq_work_off(d, true);
     if (*code)
         return false;
     (void)fprintf(stderr, "remove %" PRIu64 " dead letters for good? [y/N] ", d->done);
@@ -535,7 +245,7 @@ static int purge(struct dlq *d)
     int code = check_id(d);
     if (code || !is_confirmed(d, &code))
         return code;
-    code = work_off_all(d, d->o->dry_run);
+    code = dlq_work_off(d, d->o->dry_run);
     return code ? code : tell(d, "purged");
 }
 
@@ -543,7 +253,7 @@ static int purge(struct dlq *d)
 
 static int check_options(struct dlq *d)
 {
-    const struct options *o = d->o;
+    const struct dlq_options *o = d->o;
     struct match_set *set;
     struct error e = {0};
     if (o->rate && !cli_read_rate(o->rate, &d->rate))
@@ -583,7 +293,7 @@ static int run(void *given, int argc, char **argv)
         const char *name;
         int (*fn)(struct dlq *d);
     } verbs[] = {{"ls", list}, {"show", show}, {"redrive", redrive}, {"purge", purge}, {0}};
-    struct dlq d = {.o = given, .id = argc > 1 ? argv[1] : NULL};
+    struct dlq d = {.o = given, .id = argc > 1 ? argv[1] : NULL, .is_interrupted = &is_interrupted};
     const struct verb *v = verbs;
     while (v->name && strcmp(v->name, argv[0]) != 0)
         v++;
@@ -599,7 +309,7 @@ static int run(void *given, int argc, char **argv)
     if (!code && v->fn != list)
         (void)signal(SIGINT, on_interrupt);
     if (!code)
-        code = find_queues(&d);
+        code = dlq_find_queues(&d);
     if (!code)
         code = v->fn(&d);
     fini(&d);
@@ -626,7 +336,7 @@ const struct cli_command command_dlq = {
         "  weir dlq redrive --where '{\"detail\":{\"country\":[\"CH\"]}}' --rate 100/s\n"
         "  weir dlq purge --class rejected --older-than 7d --yes",
     .options = options,
-    .size = sizeof(struct options),
+    .size = sizeof(struct dlq_options),
     .arguments_min = 1,
     .arguments_max = 2,
     .actions = actions,
