@@ -5,70 +5,14 @@
 
 #include "answer.h"
 #include "http.h"
-
-#include <weir/pipeline.h>
-#include <weir/window.h>
+#include "source.h"
 
 enum { RESPOND_ACCEPTED, RESPOND_DELIVERED, RESPOND_RESULT };
 static const uint32_t when[] = {WEIR_WHEN_DURABLE, WEIR_WHEN_SETTLED, WEIR_WHEN_RESULT};
 
-enum { REQUEST_ID_MAX = 128, TRACEPARENT_LEN = 55, PENDING_AT_ONCE = 64, ATTRIBUTE_MAX = 80 };
-enum { HEADER_MAX = 64, KEY_MAX = 255 };
+enum { PENDING_AT_ONCE = 64, ATTRIBUTE_MAX = 80 };
 enum { DEADLINES = 1 };
 #define DEADLINES_NS INT64_C(250000000)
-
-struct idempotency {
-    bool enabled, required;
-    const char *header;
-    weir_duration window;
-    int64_t max_keys;
-};
-
-struct route {
-    const char *source, *type, *key, *schema;
-    int respond;
-    weir_duration timeout;
-    weir_block idempotency;
-};
-
-struct memory {                    /* of a route: the keys that it has seen */
-    const struct idempotency *how; /* NULL: it takes no keys */
-    char header[HEADER_MAX + 1];   /* in lower case */
-    weir_window *window;
-};
-
-struct source {
-    const char *listen;
-    weir_size body_max;
-    weir_duration timeout;
-    weir_map routes;
-    const weir_http_server *server;
-    const weir_jsons *json;
-    const weir_schemas *schemas;
-    weir_services pipeline, windows;
-    weir_schema **compiled;  /* one a route; NULL: none */
-    struct memory *memories; /* one a route */
-};
-
-struct pending { /* a request that waits for its settlement */
-    struct pending *next, *before;
-    weir_http_call *call; /* NULL: answered already, its time was up */
-    const struct route *route;
-    weir_id id;
-    char traceparent[TRACEPARENT_LEN]; /* of the answer */
-    bool is_traced, is_timed;
-    int64_t until_ns;
-};
-
-struct worker {
-    struct pending *free;
-    struct pending timed; /* ring of those that answer in time */
-    weir_metric *refused, *late, *replayed;
-};
-
-struct headers { /* those that matter here */
-    weir_str content_type, traceparent, request_id, encoding;
-};
 
 /* ---- answers ----------------------------------------------------------------------------------- */
 
@@ -87,10 +31,7 @@ static void answer_with(const struct source *s, const weir_host *h, weir_http_ca
     s->server->answer(s->server, take, &a);
 }
 
-/* Refuses a request before there is an event. */
-static weir_status refuse(const struct source *s, const weir_host *h, weir_http_call *take,
-                          struct problem *p, const char *fmt, ...) WEIR_PRINTF(5, 6);
-static weir_status refuse(const struct source *s, const weir_host *h, weir_http_call *take,
+weir_status source_refuse(const struct source *s, const weir_host *h, weir_http_call *take,
                           struct problem *p, const char *fmt, ...)
 {
     const struct worker *w = h->worker;
@@ -106,91 +47,6 @@ static weir_status refuse(const struct source *s, const weir_host *h, weir_http_
 }
 
 /* ---- a request --------------------------------------------------------------------------------- */
-
-static struct headers headers_of(const weir_http_call *call)
-{
-    struct headers found = {{NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}};
-    for (size_t i = 0; i < call->headers.count; i++) {
-        const weir_attr *header = &call->headers.items[i];
-        if (weir_same(header->key, "content-type"))
-            found.content_type = header->value;
-        else if (weir_same(header->key, "traceparent"))
-            found.traceparent = header->value;
-        else if (weir_same(header->key, "content-encoding"))
-            found.encoding = header->value;
-        else if (weir_same(header->key, "x-request-id"))
-            found.request_id = header->value;
-    }
-    return found;
-}
-
-static bool same_letters(const char *a, const char *lower, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        char c = a[i];
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c - 'A' + 'a');
-        if (c != lower[i])
-            return false;
-    }
-    return true;
-}
-
-/* application/json, or a type that ends with +json, whatever its parameters. */
-static bool is_json_type(weir_str type)
-{
-    static const char whole[] = "application/json", end[] = "+json";
-    const size_t whole_len = sizeof whole - 1, end_len = sizeof end - 1;
-    size_t len = 0;
-    while (len < type.len && type.ptr[len] != ';')
-        len++;
-    while (len && (type.ptr[len - 1] == ' ' || type.ptr[len - 1] == '\t'))
-        len--;
-    if (len == whole_len)
-        return same_letters(type.ptr, whole, len);
-    return len > end_len && same_letters(type.ptr + len - end_len, end, end_len);
-}
-
-/* W3C Trace Context, version 00: lower-case hex, neither id all zeros. */
-static bool is_traceparent(weir_str text)
-{
-    if (text.len != TRACEPARENT_LEN || memcmp(text.ptr, "00-", 3) != 0)
-        return false;
-    bool has_trace = false, has_span = false;
-    for (size_t i = 3; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (i == 35 || i == 52) {
-            if (c != '-')
-                return false;
-            continue;
-        }
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-            return false;
-        has_trace |= i < 35 && c != '0';
-        has_span |= i > 35 && i < 52 && c != '0';
-    }
-    return has_trace && has_span;
-}
-
-static bool is_printable(weir_str text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (text.ptr[i] < 0x20 || text.ptr[i] > 0x7e)
-            return false;
-    return text.len > 0 && text.len <= REQUEST_ID_MAX;
-}
-
-/* The same trace and a span of our own, made of the random half of the event's id. */
-static void continue_trace(char to[TRACEPARENT_LEN], const char from[TRACEPARENT_LEN],
-                           const weir_id *id)
-{
-    static const char digits[] = "0123456789abcdef";
-    memcpy(to, from, TRACEPARENT_LEN);
-    for (size_t i = 0; i < 8; i++) {
-        to[36 + 2 * i] = digits[id->bytes[8 + i] >> 4];
-        to[37 + 2 * i] = digits[id->bytes[8 + i] & 0xf];
-    }
-}
 
 static void set_params(const weir_host *h, weir_event *ev, const weir_http_call *call)
 {
@@ -248,126 +104,47 @@ static weir_status examine(const struct source *s, const weir_host *h, weir_http
 {
     struct problem wrong = {.status = 400, .title = "Bad Request"};
     size_t at = 0;
-    if (!is_json_type(headers->content_type)) {
+    if (!headers_is_json(headers->content_type)) {
         wrong.status = 415;
         wrong.title = "Unsupported Media Type";
         if (!headers->content_type.len)
-            return refuse(s, h, call, &wrong, "content-type is missing: expected application/json");
-        return refuse(s, h, call, &wrong, "content-type %.*s: expected application/json",
-                      (int)(headers->content_type.len < 80 ? headers->content_type.len : 80),
-                      headers->content_type.ptr);
+            return source_refuse(s, h, call, &wrong,
+                                 "content-type is missing: expected application/json");
+        return source_refuse(s, h, call, &wrong, "content-type %.*s: expected application/json",
+                             (int)(headers->content_type.len < 80 ? headers->content_type.len : 80),
+                             headers->content_type.ptr);
     }
     if (headers->encoding.len && !weir_same(headers->encoding, "identity")) {
         wrong.status = 415;
         wrong.title = "Unsupported Media Type";
-        return refuse(s, h, call, &wrong, "content-encoding %.*s: send the body as it is",
-                      (int)(headers->encoding.len < 80 ? headers->encoding.len : 80),
-                      headers->encoding.ptr);
+        return source_refuse(s, h, call, &wrong, "content-encoding %.*s: send the body as it is",
+                             (int)(headers->encoding.len < 80 ? headers->encoding.len : 80),
+                             headers->encoding.ptr);
     }
     if (!call->body->len)
-        return refuse(s, h, call, &wrong, "the body is empty: expected JSON");
+        return source_refuse(s, h, call, &wrong, "the body is empty: expected JSON");
     if (s->json->valid(s->json, call->body, &at) != WEIR_OK)
         return at < call->body->len
-                   ? refuse(s, h, call, &wrong,
-                            "the body is no JSON in UTF-8, or nested too deep, from byte %zu on",
-                            at)
-                   : refuse(s, h, call, &wrong, "the body is no whole JSON: it ends at byte %zu",
-                            at);
+                   ? source_refuse(
+                         s, h, call, &wrong,
+                         "the body is no JSON in UTF-8, or nested too deep, from byte %zu on", at)
+                   : source_refuse(s, h, call, &wrong,
+                                   "the body is no whole JSON: it ends at byte %zu", at);
     const weir_schema *schema = s->compiled[r - (const struct route *)s->routes.items];
     weir_str body = {call->body->ptr, call->body->len};
     size_t n = schema ? s->schemas->test(s->schemas, schema, body, &wrong.violations) : 0;
     if (!n)
         return WEIR_OK;
     wrong.violation_count = n;
-    return refuse(s, h, call, &wrong, "%zu violation%s of the schema", n, n == 1 ? "" : "s");
-}
-
-/* ---- Idempotency-Key -------------------------------------------------------------------------- */
-
-static const weir_windows *windows_of(const struct source *s)
-{
-    return s->windows.count ? s->windows.items[0] : NULL;
-}
-
-/* A structured field's string ("...") or the bare key. */
-static bool read_key(weir_str value, weir_str *key)
-{
-    *key = value;
-    if (value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"')
-        *key = (weir_str){value.ptr + 1, value.len - 2};
-    for (size_t i = 0; i < key->len; i++)
-        if (key->ptr[i] < 0x20 || key->ptr[i] > 0x7e || key->ptr[i] == '"' || key->ptr[i] == '\\')
-            return false;
-    return key->len > 0 && key->len <= KEY_MAX;
-}
-
-/* The answer that the first one got. */
-static weir_status replay(const struct source *s, const weir_host *h, weir_http_call *take,
-                          const weir_window_found *found)
-{
-    static const weir_attr replayed = {{"idempotency-replayed", 20}, {"true", 4}};
-    const struct worker *w = h->worker;
-    char text[ACCEPTED_MAX];
-    size_t n = answer_event(text, &found->id, "accepted");
-    s->server->answer(s->server, take,
-                      WEIR_SIZED(weir_http_answer, .status = 200, .headers = {1, &replayed},
-                                 .text = {text, n}));
-    h->observe(h, w->replayed, 1);
-    return WEIR_IDLE;
-}
-
-static weir_status answer_known(const struct source *s, const weir_host *h, weir_http_call *take,
-                                const struct memory *m, weir_status is,
-                                const weir_window_found *found)
-{
-    struct problem wrong = {.status = 422, .title = "Unprocessable Content"};
-    if (!found->is_same)
-        return refuse(s, h, take, &wrong, "%s was used for another body", m->how->header);
-    if (is == WEIR_DROP)
-        return replay(s, h, take, found);
-    wrong = (struct problem){.status = 409, .title = "Conflict"};
-    return refuse(s, h, take, &wrong,
-                  "a request with this %s is under way: ask again once it is answered",
-                  m->how->header);
-}
-
-/* OK with the claim, or none where there is no key. IDLE: the request was answered. */
-static weir_status claim_key(const struct source *s, const weir_host *h, weir_http_call *call,
-                             const struct route *r, weir_claim **claim)
-{
-    const struct memory *m = &s->memories[r - (const struct route *)s->routes.items];
-    struct problem wrong = {.status = 400, .title = "Bad Request"};
-    const weir_windows *windows = windows_of(s);
-    weir_str value = {NULL, 0}, key;
-    for (size_t i = 0; i < call->headers.count && m->how; i++)
-        if (weir_same(call->headers.items[i].key, m->header))
-            value = call->headers.items[i].value;
-    if (!windows || !m->how || (!value.ptr && !m->how->required))
-        return WEIR_OK;
-    if (!value.ptr)
-        return refuse(s, h, call, &wrong, "%s is missing: send a new one with each new request",
-                      m->how->header);
-    if (!read_key(value, &key))
-        return refuse(s, h, call, &wrong, "%s: expected 1 to %d printable characters",
-                      m->how->header, KEY_MAX);
-    char *whole = h->scratch(h, call->path.len + 1 + key.len); /* the key of this very resource */
-    memcpy(whole, call->path.ptr, call->path.len);
-    whole[call->path.len] = '\n';
-    memcpy(whole + call->path.len + 1, key.ptr, key.len);
-    weir_window_found found = {.size = sizeof found};
-    weir_status is =
-        windows->claim(windows, m->window, (weir_str){whole, call->path.len + 1 + key.len},
-                       (weir_str){call->body->ptr, call->body->len}, &found);
-    *claim = found.claim;
-    return is == WEIR_OK ? WEIR_OK : answer_known(s, h, call, m, is, &found);
+    return source_refuse(s, h, call, &wrong, "%zu violation%s of the schema", n, n == 1 ? "" : "s");
 }
 
 static void set_trace(const weir_host *h, weir_event *ev, struct pending *p, weir_str traceparent)
 {
-    if (!traceparent.ptr || !is_traceparent(traceparent))
+    if (!traceparent.ptr || !headers_is_traceparent(traceparent))
         return;
     p->is_traced = true;
-    continue_trace(p->traceparent, traceparent.ptr, &p->id);
+    headers_continue_trace(p->traceparent, traceparent.ptr, &p->id);
     h->set(h, ev, "@traceparent", (weir_str){p->traceparent, TRACEPARENT_LEN});
 }
 
@@ -376,12 +153,12 @@ static weir_status source_request(void *self, const weir_host *h, weir_http_call
 {
     const struct source *s = self;
     const struct route *r = arg;
-    const struct headers headers = headers_of(take);
+    const struct headers headers = headers_read(take);
     weir_status good = examine(s, h, take, r, &headers);
-    const weir_windows *windows = windows_of(s);
+    const weir_windows *windows = source_windows(s);
     weir_claim *claim = NULL;
     if (good == WEIR_OK)
-        good = claim_key(s, h, take, r, &claim);
+        good = idempotency_claim(s, h, take, r, &claim);
     if (good != WEIR_OK)
         return good;
     weir_payload *body = h->ref(h, take->body);
@@ -399,7 +176,7 @@ static weir_status source_request(void *self, const weir_host *h, weir_http_call
     h->set(h, ev, "@type", weir_text(r->type));
     if (take->params.count)
         set_params(h, ev, take);
-    if (is_printable(headers.request_id))
+    if (headers_is_request_id(headers.request_id))
         h->set(h, ev, "@request_id", headers.request_id);
     set_trace(h, ev, p, headers.traceparent);
     weir_str key = r->key ? h->get(h, ev, r->key) : (weir_str){NULL, 0};
@@ -570,34 +347,6 @@ static weir_status source_check(const void *self, const weir_host *h)
     return load_schemas(s, compiled) == WEIR_OK ? worst : WEIR_E_CONFIG;
 }
 
-static const struct idempotency preset = {
-    true, false, "Idempotency-Key", {INT64_C(86400) * 1000000000}, 100000};
-
-static weir_status open_memories(struct source *s, const weir_host *h)
-{
-    const struct route *routes = s->routes.items;
-    weir_status is = WEIR_OK;
-    s->memories = h->keep(h, (s->routes.count + 1) * sizeof *s->memories);
-    memset(s->memories, 0, (s->routes.count + 1) * sizeof *s->memories);
-    for (size_t i = 0; i < s->routes.count && is == WEIR_OK && windows_of(s); i++) {
-        struct memory *m = &s->memories[i];
-        const struct idempotency *how = routes[i].idempotency.item;
-        how = how ? how : &preset;
-        if (!how->enabled)
-            continue;
-        m->how = how;
-        for (size_t k = 0; how->header[k] && k < HEADER_MAX; k++) {
-            bool is_upper = how->header[k] >= 'A' && how->header[k] <= 'Z';
-            m->header[k] = (char)(is_upper ? how->header[k] - 'A' + 'a' : how->header[k]);
-        }
-        is = windows_of(s)->open(windows_of(s), s->routes.names[i],
-                                 WEIR_SIZED(weir_window_settings, .keep = how->window,
-                                            .keys_max = (uint64_t)how->max_keys),
-                                 &m->window);
-    }
-    return is;
-}
-
 static weir_status source_start(void *self, const weir_host *h)
 {
     struct source *s = self;
@@ -605,7 +354,7 @@ static weir_status source_start(void *self, const weir_host *h)
     weir_http_listener *at = NULL;
     s->compiled = h->keep(h, (s->routes.count + 1) * sizeof(weir_schema *));
     memset(s->compiled, 0, (s->routes.count + 1) * sizeof(weir_schema *));
-    weir_status is = open_memories(s, h);
+    weir_status is = idempotency_open(s, h);
     if (is == WEIR_OK)
         is = load_schemas(s, s->compiled);
     if (is == WEIR_OK)
