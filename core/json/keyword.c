@@ -47,13 +47,31 @@ static int read_limit(struct builder *b, weir_str value, struct limit *limit, co
     return 0;
 }
 
+/* A list with room for one more. One that is full is copied: arenas do not give back. */
+static void *grow(struct builder *b, void *items, size_t count, size_t *cap, size_t size)
+{
+    if (count < *cap)
+        return items;
+    *cap = *cap ? 2 * *cap : 8;
+    void *larger = build_take(b, *cap * size);
+    if (count)
+        memcpy(larger, items, count * size);
+    return larger;
+}
+
+static size_t count_members(weir_str value)
+{
+    size_t count = 0;
+    for (weir_json_each each = {0}; json_next(value, &each);)
+        count++;
+    return count;
+}
+
 static int read_nodes(struct builder *b, weir_str value, struct nodes *nodes)
 {
     if (expect(b, value, WEIR_JSON_ARRAY) != 0)
         return -1;
-    size_t count = 0;
-    for (weir_json_each each = {0}; json_next(value, &each);)
-        count++;
+    size_t count = count_members(value);
     if (!count)
         return build_fail(b, "must have at least one schema");
     nodes->items = build_take(b, count * sizeof(struct node *));
@@ -142,14 +160,7 @@ static int apply_type(struct builder *b, struct node *n, weir_str value)
 
 static void add_value(struct builder *b, struct node *n, weir_str value)
 {
-    if (n->value_count == n->value_cap) {
-        size_t cap = n->value_cap ? 2 * n->value_cap : 4;
-        weir_str *values = build_take(b, cap * sizeof *values);
-        if (n->value_count)
-            memcpy(values, n->values, n->value_count * sizeof *values);
-        n->values = values;
-        n->value_cap = cap;
-    }
+    n->values = grow(b, n->values, n->value_count, &n->value_cap, sizeof *n->values);
     n->values[n->value_count++] = value;
 }
 
@@ -350,20 +361,13 @@ static int apply_unevaluated_items(struct builder *b, struct node *n, weir_str v
 
 /* ---- objects ---------------------------------------------------------------------------------- */
 
-/* The index of a name, entered if it is new. A list that grows is copied: arenas do not give back. */
+/* The index of a name, entered if it is new. */
 static size_t name_index(struct builder *b, struct object_rules *o, weir_str text)
 {
     for (size_t i = 0; i < o->name_count; i++)
         if (text_same(o->names[i].text, text))
             return i;
-    if (o->name_count == o->name_cap) {
-        size_t cap = o->name_cap ? 2 * o->name_cap : 8;
-        struct name *names = build_take(b, cap * sizeof *names);
-        if (o->name_count)
-            memcpy(names, o->names, o->name_count * sizeof *names);
-        o->names = names;
-        o->name_cap = cap;
-    }
+    o->names = grow(b, o->names, o->name_count, &o->name_cap, sizeof *o->names);
     o->names[o->name_count].text = text;
     return o->name_count++;
 }
@@ -403,10 +407,7 @@ static int apply_required(struct builder *b, struct node *n, weir_str value)
     struct object_rules *o = object_of(b, n);
     if (expect_names(b, value) != 0)
         return -1;
-    size_t count = 0;
-    for (weir_json_each each = {0}; json_next(value, &each);)
-        count++;
-    o->required = build_take(b, count * sizeof *o->required);
+    o->required = build_take(b, count_members(value) * sizeof *o->required);
     for (weir_json_each each = {0}; json_next(value, &each);)
         o->required[o->required_count++] = name_of_key(b, o, each.value);
     return 0;
@@ -417,10 +418,7 @@ static int apply_pattern_properties(struct builder *b, struct node *n, weir_str 
     struct object_rules *o = object_of(b, n);
     if (expect(b, value, WEIR_JSON_OBJECT) != 0)
         return -1;
-    size_t count = 0;
-    for (weir_json_each each = {0}; json_next(value, &each);)
-        count++;
-    o->patterns = build_take(b, count * sizeof *o->patterns);
+    o->patterns = build_take(b, count_members(value) * sizeof *o->patterns);
     for (weir_json_each each = {0}; json_next(value, &each);) {
         struct pattern_rule rule = {read_pattern(b, json_unquote(each.key, &b->schema->arena)),
                                     NULL};
@@ -461,14 +459,8 @@ static int apply_unevaluated_properties(struct builder *b, struct node *n, weir_
 
 static void add_dependency(struct builder *b, struct object_rules *o, struct dependency d)
 {
-    if (o->dependency_count == o->dependency_cap) {
-        size_t cap = o->dependency_cap ? 2 * o->dependency_cap : 8;
-        struct dependency *list = build_take(b, cap * sizeof *list);
-        if (o->dependency_count)
-            memcpy(list, o->dependencies, o->dependency_count * sizeof *list);
-        o->dependencies = list;
-        o->dependency_cap = cap;
-    }
+    o->dependencies =
+        grow(b, o->dependencies, o->dependency_count, &o->dependency_cap, sizeof *o->dependencies);
     o->dependencies[o->dependency_count++] = d;
 }
 

@@ -19,7 +19,7 @@ struct node;
 
 struct nodes {
     struct node **items;
-    size_t count, cap;
+    size_t count;
 };
 
 /* "at most n"; no limit if the message is NULL. */
@@ -76,9 +76,9 @@ struct object_rules {
     size_t table_mask;
     const char **known; /* the names of properties, for hints; ends with NULL */
     size_t *required;
-    size_t required_count, required_cap;
+    size_t required_count;
     struct pattern_rule *patterns;
-    size_t pattern_count, pattern_cap;
+    size_t pattern_count;
     struct dependency *dependencies;
     size_t dependency_count, dependency_cap;
     struct node *additional, *property_names, *unevaluated;
