@@ -274,6 +274,37 @@ START_TEST(kept_when_the_disk_refuses)
 }
 END_TEST
 
+static void start_failing(const char *feed, const char *mode)
+{
+    char *stages = mem_format(
+        "sources: { in: { plugin: feed, when: durable, keys: 3, key: k, %s } }\n"
+        "sinks: { a: { plugin: take, inputs: [in], buffer: { type: durable }, mode: %s,\n"
+        "    retry: { max_attempts: 0, backoff: 1ms, backoff_max: 2ms } },\n"
+        "    b: { plugin: take, id: 1, inputs: [a.failed] } }\n",
+        feed, mode);
+    rig_start(&rig, "workers: 3", stages);
+    mem_free(stages);
+}
+
+/* Nor does what a sink gives up leave its order, where another stage takes it. */
+START_TEST(failed_ports_when_the_disk_refuses)
+{
+    world.is_failing = 1;
+    start_failing("count: 3000", "switch");
+    rig_settled(&rig, 3000);
+    rig_stop(&rig);
+    good_writes = _i;
+    rig.opened = use_failing_disk;
+    start_failing("first: 3000, count: 3000", "half");
+    rig_wait(&rig, rig_column(&rig, LEDGER_REPEATED) > 20 || got_count(1) == 1500);
+    good_writes = INT_MAX;
+    rig_wait(&rig, got_count(1) == 1500);
+    rig_empty(&rig);
+    ck_assert_int_eq(world.disorder, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
 static weir_status stuck_event(void *self, const weir_host *h, weir_event *ev)
 {
     int n = number_of_event(ev);
@@ -315,6 +346,7 @@ int main(void)
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, kept_when_the_disk_refuses, 0, 4);
+    tcase_add_loop_test(c, failed_ports_when_the_disk_refuses, 0, 2);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
