@@ -240,8 +240,8 @@ static void begin_request(struct connection *c, struct exchange *x, bool has_mor
 static size_t take_head(struct connection *c, const char *bytes, size_t n)
 {
     const char *why = NULL;
-    if (bytes[0] == '\r' && !c->had_empty_line &&
-        c->scanned == 0) { /* one is allowed before a head */
+    /* One is allowed before a head. */
+    if (bytes[0] == '\r' && !c->had_empty_line && c->scanned == 0) {
         if (n < 2)
             return 0;
         c->had_empty_line = bytes[1] == '\n';
