@@ -136,7 +136,8 @@ void http_server_give_exchange(struct http_server *s, struct exchange *x)
 static void listen_more(struct http_server *s)
 {
     bool has_room = s->connection_count < s->settings.connections_max;
-    if (s->is_listening || s->is_draining || !has_room || loop_timer_is_set(&s->accept_timer))
+    bool may_listen = !s->is_draining && s->listener.fd >= 0;
+    if (s->is_listening || !may_listen || !has_room || loop_timer_is_set(&s->accept_timer))
         return;
     s->is_listening = loop_add(s->loop, &s->listener) == 0;
 }
@@ -306,10 +307,18 @@ void http_server_switch(struct http_server *s, const struct http_server_settings
     s->next_table = NULL;
 }
 
+void http_server_stop_listening(struct http_server *s)
+{
+    listen_less(s);
+    if (s->owns_fd && s->listener.fd >= 0)
+        listen_close(s->listener.fd);
+    s->listener.fd = -1;
+}
+
 void http_server_drain(struct http_server *s)
 {
     s->is_draining = true;
-    listen_less(s);
+    http_server_stop_listening(s);
     for (struct connection *c = s->connections, *next; c; c = next) {
         next = c->next;
         http_connection_drain(c);
@@ -334,14 +343,12 @@ void http_server_free(struct http_server *s)
     if (!s)
         return;
     s->is_draining = true;
-    listen_less(s);
+    http_server_stop_listening(s);
     while (s->connections)
         http_connection_close(s->connections);
     loop_timer_cancel(s->loop, &s->accept_timer);
     loop_timer_cancel(s->loop, &s->flush_timer);
     loop_hook_remove(s->loop, &s->flush_hook);
-    if (s->owns_fd)
-        listen_close(s->listener.fd);
     s->is_freed = true;
     if (s->exchanges == 0) /* else the last one that is answered takes it along */
         free_server(s);

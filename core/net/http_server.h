@@ -50,7 +50,10 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_set
                                     struct error *e);
 void http_server_address(const struct http_server *s, char *text, size_t size); /* real port */
 int http_server_fd(const struct http_server *s);
-/* Stops accepting, closes idle connections, answers with Connection: close from now on. */
+/* Clients that come from now on are refused, and do not wait for one who will not accept them. Also of
+ * a loop whose thread is held. A socket from outside is only left alone. */
+void http_server_stop_listening(struct http_server *s);
+/* The same; closes idle connections, answers with Connection: close from now on. */
 void http_server_drain(struct http_server *s);
 bool http_server_is_idle(const struct http_server *s);  /* no request in work */
 bool http_server_is_empty(const struct http_server *s); /* no connection left */

@@ -110,7 +110,7 @@ static void post_to_lanes(struct retiring *t, void (*fn)(struct loop_task *task)
 
 static bool is_lane_idle(const struct lane *l)
 {
-    return !l->busy && !l->kept && !l->gather && !l->depth && !atomic_load(&l->open);
+    return !l->busy && !l->kept && !l->is_gathering && !l->depth && !atomic_load(&l->open);
 }
 
 static bool is_inlet_done(struct retiring *t, const struct lane *l)

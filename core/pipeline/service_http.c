@@ -21,6 +21,7 @@ struct weir_http_listener {
     size_t count;
     struct weir_http_listener *from; /* a reload: the outgoing one whose servers it gets, */
     struct weir_http_listener *heir; /* and the other way round */
+    bool is_closed;                  /* nobody can come any more; connections are finished */
     struct http_server_settings settings;
     char address[128], wanted[128]; /* of the socket; in the file */
 };
@@ -101,7 +102,7 @@ static void listener_end(void *arg)
 static struct weir_http_listener *listening_at(const struct pipeline *p, const char *address)
 {
     struct weir_http_listener *at = p->listeners;
-    while (at && (!at->count || strcmp(at->address, address) != 0))
+    while (at && (!at->count || at->is_closed || strcmp(at->address, address) != 0))
         at = at->next;
     return at;
 }
@@ -112,7 +113,7 @@ static struct weir_http_listener *outgoing_at(const struct stage *s, const char 
 {
     struct weir_http_listener *at = s->pipeline->listeners;
     for (; at; at = at->next)
-        if (at->stage->is_outgoing && at->count && !at->heir &&
+        if (at->stage->is_outgoing && at->count && !at->is_closed && !at->heir &&
             strcmp(at->stage->name, s->name) == 0 && strcmp(at->wanted, wanted) == 0)
             return at;
     at = listening_at(s->pipeline, wanted);
@@ -234,9 +235,22 @@ static void take_servers(struct weir_http_listener *at)
     from->count = 0;
 }
 
+/* Its stage goes, and no other wanted its address: who still comes is refused at once, and is not left
+ * waiting for as long as the last connection takes. */
+static void close_listener(struct weir_http_listener *at)
+{
+    for (size_t i = 0; i < at->count; i++)
+        if (at->servers[i])
+            http_server_stop_listening(at->servers[i]);
+    at->is_closed = true;
+}
+
+/* While all workers are held. */
 void service_http_switch(struct pipeline *p, bool is_on)
 {
     for (struct weir_http_listener *at = p->listeners; at; at = at->next) {
+        if (is_on && at->stage->is_outgoing && !at->heir && at->count)
+            close_listener(at);
         if (!at->from)
             continue;
         if (is_on)

@@ -219,6 +219,28 @@ sinks:
             self.assertIn(b"404 Not Found", lost.recv(4096))
         r.stop()
 
+    def test_listener_moves_and_comes_back(self):
+        """Nobody is left waiting at an address that was given up, whatever its last request was; it can be had again."""
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+            ports = [s.getsockname()[1] for s in (one, two)]
+        def at(port):
+            return self.text().replace("127.0.0.1:0", f"127.0.0.1:{port}")
+        r = self.begin(text=at(ports[0]))
+        user = {"name": "n", "email": "a@b.c"}
+        for here, there in (ports, ports[::-1], ports):
+            address = ("127.0.0.1", here)
+            kept = http.client.HTTPConnection(*address, timeout=60)
+            kept.request("GET", "/health")  # brings no event, and leaves a connection
+            self.assertEqual(kept.getresponse().read(), b'{"status":"ok"}')
+            self.reload(r, at(there))
+            with self.assertRaises(ConnectionRefusedError):
+                request(address, "GET", "/health")
+            answer = request(("127.0.0.1", there), "POST", "/users", json.dumps(user), {"Content-Type": "application/json"})
+            self.assertEqual(answer.status, 200)
+            kept.close()
+        r.wait_settled(accepted=6, delivered=9)
+        r.stop()
+
     def test_refused_changes_nothing(self):
         r = self.begin()
         with socket.create_server(("127.0.0.1", 0)) as taken:

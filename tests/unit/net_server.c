@@ -91,13 +91,19 @@ static void rounds(int n)
         (void)loop_round(loop, 0);
 }
 
-static int dial(void)
+static struct sockaddr_in its_address(void)
 {
     char address[128];
     http_server_address(server, address, sizeof address);
     struct sockaddr_in in = {.sin_family = AF_INET};
     in.sin_port = htons((uint16_t)strtoul(strrchr(address, ':') + 1, NULL, 10));
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return in;
+}
+
+static int dial(void)
+{
+    struct sockaddr_in in = its_address();
     int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     ck_assert_int_eq(connect(fd, (const void *)&in, sizeof in), 0);
@@ -482,6 +488,20 @@ START_TEST(drain_ends_what_is_idle_and_answers_the_rest)
 }
 END_TEST
 
+START_TEST(drain_refuses_who_comes_late)
+{
+    struct sockaddr_in in = its_address();
+    int busy = dial(), late = socket(AF_INET, SOCK_STREAM, 0);
+    put(busy, GET("/hold"));
+    http_server_drain(server);
+    ck_assert_int_eq(connect(late, (const void *)&in, sizeof in), -1);
+    ck_assert_int_eq(errno, ECONNREFUSED);
+    answer_held(0, "last");
+    expect(busy, "HTTP/1.1 200 ", "Connection: close", true);
+    close(busy), close(late);
+}
+END_TEST
+
 START_TEST(open_requests_outlive_the_server)
 {
     struct error e = {0};
@@ -618,6 +638,7 @@ int main(void)
         clients_may_go_at_any_point,
         half_closed_clients_get_their_answer,
         drain_ends_what_is_idle_and_answers_the_rest,
+        drain_refuses_who_comes_late,
         open_requests_outlive_the_server,
         further_clients_wait_for_room,
         address_in_use_is_said,
