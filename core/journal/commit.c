@@ -15,6 +15,7 @@ enum {
 static const int64_t check_every_ns = 10 * 1000000000LL;
 static const int64_t heal_every_ns = 1000000000LL;
 static const int64_t lazy_max_ns = 100 * 1000000LL;
+static const int64_t full_quiet_ns = 5 * 1000000000LL;
 
 void unit_list_init(struct unit_list *l)
 {
@@ -76,16 +77,21 @@ static bool take_queue(struct journal *j)
     return j->taken.first != NULL;
 }
 
+/* Where a little is left, small units find room and large ones do not, by turns: that is told once. */
 void commit_set_full(struct journal *j, bool is_full)
 {
+    int64_t now = clock_mono(j->clock);
+    bool was_told = j->is_full_told;
     journal_lock(j);
-    bool was = j->health.is_full;
     j->health.is_full = is_full;
     journal_unlock(j);
-    if (is_full && !was)
+    if (is_full)
+        j->full_ns = now;
+    j->is_full_told = is_full || (was_told && now - j->full_ns < full_quiet_ns);
+    if (j->is_full_told && !was_told)
         log_write(WEIR_WARN, NULL, "journal %s: full: nothing new is accepted until space returns",
                   j->path);
-    else if (was && !is_full)
+    else if (was_told && !j->is_full_told)
         log_write(WEIR_INFO, NULL, "journal %s: there is space again", j->path);
 }
 

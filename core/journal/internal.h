@@ -162,6 +162,8 @@ struct journal {
     pthread_mutex_t listen_lock; /* held while listeners are called */
 
     pthread_mutex_t commit_lock;
+    int64_t full_ns;              /* when there was no room the last time */
+    bool is_full_told;            /* and not taken back */
     _Atomic(pthread_t) committer; /* who holds it */
     struct unit_list taken;       /* from the queue, not yet in a group */
     struct unit_list kept;        /* acknowledgements that a failed disk did not take */

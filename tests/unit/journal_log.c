@@ -210,6 +210,48 @@ START_TEST(acks_go_on_when_the_disk_is_full_and_it_heals)
 }
 END_TEST
 
+static size_t count_text(FILE *f, const char *text)
+{
+    char line[1000];
+    size_t n = 0;
+    rewind(f);
+    while (fgets(line, sizeof line, f))
+        n += strstr(line, text) != NULL;
+    return n;
+}
+
+START_TEST(a_disk_that_is_nearly_full_is_told_once)
+{
+    static struct sim sim;
+    struct clock_fake clock;
+    sim_init(&sim, 1);
+    clock_fake_init(&clock, 0);
+    struct journal *j = open_by_clock(&sim.disk, &clock.base);
+    FILE *told = tmpfile();
+    int before = dup(STDERR_FILENO);
+    ck_assert(told && before >= 0 && dup2(fileno(told), STDERR_FILENO) >= 0);
+    log_setup((struct log_settings){.level = WEIR_INFO});
+    for (int i = 0; i < 50; i++) { /* large units and small ones by turns */
+        commit_set_full(j, true);
+        commit_set_full(j, false);
+        clock_fake_move(&clock, 100 * 1000000LL);
+    }
+    size_t full = count_text(told, "full: nothing new"), again = count_text(told, "space again");
+    clock_fake_move(&clock, 5 * 1000000000LL);
+    commit_set_full(j, false);
+    commit_set_full(j, false);
+    size_t later = count_text(told, "space again");
+    (void)dup2(before, STDERR_FILENO);
+    log_setup((struct log_settings){.level = (weir_level)(WEIR_ERROR + 1)});
+    (void)close(before), (void)fclose(told);
+    ck_assert_uint_eq(full, 1);
+    ck_assert_uint_eq(again, 0);
+    ck_assert_uint_eq(later, 1);
+    journal_close(j);
+    sim_fini(&sim);
+}
+END_TEST
+
 START_TEST(a_little_space_is_enough_to_go_on)
 {
     static struct sim sim;
@@ -891,6 +933,7 @@ int main(void)
     tcase_add_test(t, second_opener_is_told_who);
     tcase_add_test(t, large_records_get_a_slot_of_their_size);
     tcase_add_test(t, acks_go_on_when_the_disk_is_full_and_it_heals);
+    tcase_add_test(t, a_disk_that_is_nearly_full_is_told_once);
     tcase_add_test(t, a_little_space_is_enough_to_go_on);
     tcase_add_test(t, disk_is_given_back_after_a_peak);
     tcase_add_test(t, a_failed_disk_that_works_again_is_used_again);
