@@ -23,7 +23,7 @@ static const struct cli_option options[] = {
      offsetof(struct options, from)},
     {"until", 0, "TIME", "show: what came before", CLI_TEXT, offsetof(struct options, until)},
     {"limit", 'n', "N", "show: at most so many (all)", CLI_COUNT, offsetof(struct options, limit)},
-    {"json", 0, NULL, "ls: JSON instead of a table", CLI_FLAG, offsetof(struct options, json)},
+    {"json", 0, NULL, "JSON instead of a table (ls)", CLI_FLAG, offsetof(struct options, json)},
     {"yes", 'y', NULL, "purge: needed, as it cannot be undone", CLI_FLAG,
      offsetof(struct options, yes)},
     {0},
@@ -45,11 +45,15 @@ static char *target_of(const struct command *c)
 {
     if (strcmp(c->act, "ls") == 0)
         return mem_text("/archives");
-    if (strcmp(c->act, "purge") == 0)
-        return mem_format("/archives/%s/purge", c->name);
-    return mem_format("/archives/%s/events?from=%" PRIu64 "&from_ns=%" PRId64 "&until_ns=%" PRId64
-                      "&max=%zu",
-                      c->name, c->page.from, c->page.from_ns, c->page.until_ns, c->page.max);
+    char *part = store_part(c->name);
+    char *target =
+        strcmp(c->act, "purge") == 0
+            ? mem_format("/archives/%s/purge", part)
+            : mem_format("/archives/%s/events?from=%" PRIu64 "&from_ns=%" PRId64
+                         "&until_ns=%" PRId64 "&max=%zu",
+                         part, c->page.from, c->page.from_ns, c->page.until_ns, c->page.max);
+    mem_free(part);
+    return target;
 }
 
 static int act_stopped(struct command *c, struct buf *out)
@@ -170,6 +174,9 @@ static int run(void *given, int argc, char **argv)
         known++;
     if (!acts[known])
         return cli_usage_error(&command_archive, "unknown action %s: ls, show or purge", c.act);
+    if (!known && c.name)
+        return cli_usage_error(&command_archive, "ls lists all archives: too many arguments: %s",
+                               c.name);
     if (known && !c.name)
         return cli_usage_error(&command_archive, "%s needs the name of an archive", c.act);
     if ((o->from && !cli_read_time(o->from, &c.page.from_ns)) ||

@@ -128,7 +128,7 @@ static int print_commands(FILE *out)
                 "usage: weir COMMAND [OPTIONS] [ARGUMENTS]\n\ncommands:\n",
                 out);
     for (const struct cli_command *const *c = cli_commands; *c; c++)
-        (void)fprintf(out, "  %-12s %s\n", (*c)->name, (*c)->summary);
+        (void)fprintf(out, "  %-13s %s\n", (*c)->name, (*c)->summary);
     plugin_command_list(out);
     (void)
         fputs("\n`weir COMMAND --help` has more on each. The pipeline file is the argument, else\n"
@@ -189,6 +189,8 @@ struct parsing {
     char **argv;
     char **arguments;
     int argument_count;
+    const struct cli_option **given;
+    size_t given_count;
 };
 
 static int unknown_option(const struct parsing *p, const char *text)
@@ -232,6 +234,8 @@ static int parse_option(struct parsing *p, const char *text)
     if (!is_long && text[2])
         value = text + 2;
     if (o)
+        p->given[p->given_count++] = o;
+    if (o)
         return take_option(p, o, p->options, text, value);
     o = is_long ? find_long(common_options, name) : find_short(common_options, text[1]);
     return o ? take_option(p, o, &cli_common, text, value) : unknown_option(p, text);
@@ -255,11 +259,61 @@ static int parse(struct parsing *p)
     return 0;
 }
 
+static bool has_action(const struct cli_command *c, weir_str name)
+{
+    for (const char *const *a = c->actions; a && *a; a++)
+        if (weir_same(name, *a))
+            return true;
+    return false;
+}
+
+/* How much of the help names actions, each followed by a comma, the last by a colon; 0: none. */
+static size_t actions_length(const struct cli_command *c, const char *help)
+{
+    for (const char *at = help;; at += 2) {
+        size_t n = strcspn(at, ",: ");
+        if (!has_action(c, (weir_str){at, n}) || !at[n])
+            return 0;
+        at += n;
+        if (at[0] == ':')
+            return (size_t)(at - help);
+        if (at[0] != ',' || at[1] != ' ')
+            return 0;
+    }
+}
+
+static bool is_named(weir_str actions, const char *action)
+{
+    size_t n = strlen(action);
+    for (size_t i = 0; i + n <= actions.len; i++)
+        if ((i == 0 || actions.ptr[i - 1] == ' ') && strncmp(actions.ptr + i, action, n) == 0 &&
+            (i + n == actions.len || actions.ptr[i + n] == ','))
+            return true;
+    return false;
+}
+
+/* An option of another action is not passed over: `purge NAME -n 5` would remove all. */
+static int check_actions(const struct parsing *p)
+{
+    const struct cli_command *c = p->command;
+    if (!c->actions || (p->argument_count && !has_action(c, weir_text(p->arguments[0]))))
+        return 0;
+    const char *action = p->argument_count ? p->arguments[0] : c->actions[0];
+    for (size_t i = 0; i < p->given_count; i++) {
+        weir_str its = {p->given[i]->help, actions_length(c, p->given[i]->help)};
+        if (its.len && !is_named(its, action))
+            return cli_usage_error(c, "--%s is not for %s, only for %.*s", p->given[i]->name,
+                                   action, (int)its.len, its.ptr);
+    }
+    return 0;
+}
+
 int cli_run(const struct cli_command *c, int argc, char **argv)
 {
     struct parsing p = {.command = c, .argc = argc, .argv = argv};
     p.options = mem_new(c->size ? c->size : 1);
     p.arguments = mem_new(((size_t)argc + 1) * sizeof(char *));
+    p.given = mem_new(((size_t)argc + 1) * sizeof *p.given);
     int code = parse(&p);
     if (!code && cli_common.help)
         code = print_help(c);
@@ -267,13 +321,14 @@ int cli_run(const struct cli_command *c, int argc, char **argv)
         code = cli_usage_error(c, "too few arguments");
     else if (!code && c->arguments_max >= 0 && p.argument_count > c->arguments_max)
         code = cli_usage_error(c, "too many arguments: %s", p.arguments[c->arguments_max]);
-    else if (!code)
+    else if (!code && (code = check_actions(&p)) == 0)
         code = c->run(p.options, p.argument_count, p.arguments);
     for (const struct cli_option *o = c->options; o && o->name; o++)
         if (o->kind == CLI_LIST)
             mem_free(((struct cli_list *)(void *)((char *)p.options + o->offset))->items);
     mem_free(p.options);
     mem_free(p.arguments);
+    mem_free(p.given);
     return code;
 }
 

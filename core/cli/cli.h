@@ -14,7 +14,7 @@ struct cli_option {
     const char *name;  /* long, without dashes; NULL ends the table */
     char letter;       /* short, or 0 */
     const char *value; /* what the help calls its value; NULL: a flag */
-    const char *help;
+    const char *help;  /* begins with actions where it is for these only: "redrive, purge: ..." */
     enum { CLI_FLAG, CLI_TEXT, CLI_LIST, CLI_NUMBER, CLI_COUNT } kind; /* a count is at least 1 */
     size_t offset; /* of a bool, const char *, struct cli_list or int64_t in the command's struct */
 };

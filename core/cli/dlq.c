@@ -300,6 +300,11 @@ static int run(void *given, int argc, char **argv)
     if (!v->name)
         return cli_usage_error(&command_dlq, "unknown action %s: ls, show, redrive or purge",
                                argv[0]);
+    if (v->fn == list && d.id)
+        return cli_usage_error(&command_dlq,
+                               "too many arguments: %s: ls takes --queue, --stage "
+                               "and such; show takes the id of one",
+                               d.id);
     if (v->fn == show && !d.id)
         return cli_usage_error(&command_dlq, "show needs the id of an event");
     int code = check_options(&d);

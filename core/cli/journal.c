@@ -74,7 +74,7 @@ static int find(struct job *job, const char *given)
     if (is_dir(job->path))
         return 0;
     struct error e = {0};
-    (void)error_set(&e, EXIT_BAD_DATA, "no journal in %s: has the pipeline run?", job->path);
+    (void)store_no_journal(job->path, &e);
     return cli_fail(&e);
 }
 

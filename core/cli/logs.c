@@ -1,7 +1,9 @@
 /* cli/logs.c: weir logs: read the embedded log groups, live or stopped. */
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -113,6 +115,10 @@ static int act(const struct options *o, const char *path, int argc, char **argv)
 {
     const char *verb = argv[0], *group = argc > 1 ? argv[1] : NULL;
     struct error e = {0};
+    if (access(path, R_OK | X_OK) < 0 && errno != ENOENT) { /* none yet: no groups */
+        (void)error_sys(&e, errno, "open %s", path);
+        return cli_fail(&e);
+    }
     if (strcmp(verb, "ls") == 0 && !group) {
         logstore_each_group(path, print_group, NULL);
         return EXIT_OK;

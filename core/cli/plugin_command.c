@@ -238,7 +238,7 @@ static int usage_of(const struct search *s, bool is_help)
         (void)fprintf(out, "weir %s: unknown action %s\n", s->name, s->action);
     (void)fprintf(out, "usage: weir %s ACTION [OPTIONS] [ARGUMENT]\n\nactions:\n", s->name);
     for (size_t i = 0; i < s->count; i++)
-        (void)fprintf(out, "  %-12s %s\n", s->any[i]->action, s->any[i]->summary);
+        (void)fprintf(out, "  %-13s %s\n", s->any[i]->action, s->any[i]->summary);
     return is_help ? EXIT_OK : EXIT_USAGE_ERROR;
 }
 
@@ -279,7 +279,7 @@ int plugin_command_main(const char *name, int argc, char **argv)
 static void list(void *user, const weir_component *c, const weir_command *k)
 {
     char *name = mem_format("%s %s", k->name, k->action);
-    (void)fprintf(user, "  %-12s %s\n", name, k->summary);
+    (void)fprintf(user, "  %-13s %s\n", name, k->summary);
     mem_free(name);
 }
 

@@ -18,11 +18,11 @@ struct options {
 
 static const struct cli_option options[] = {
     CLI_STORE_OPTIONS(struct options),
-    {"max", 'n', "N", "peek: at most so many messages (10); redrive: the same (all)", CLI_COUNT,
+    {"max", 'n', "N", "peek, redrive: at most so many messages (peek: 10; redrive: all)", CLI_COUNT,
      offsetof(struct options, max)},
     {"to", 0, "QUEUE", "redrive: into this queue, not back to the stages", CLI_TEXT,
      offsetof(struct options, to)},
-    {"json", 0, NULL, "ls: JSON instead of a table", CLI_FLAG, offsetof(struct options, json)},
+    {"json", 0, NULL, "JSON instead of a table (ls)", CLI_FLAG, offsetof(struct options, json)},
     {0},
 };
 
@@ -64,12 +64,17 @@ static char *target_of(const struct options *o, const char *verb, const char *na
 {
     if (strcmp(verb, "ls") == 0)
         return mem_text("/queues");
+    char *part = store_part(name), *to = store_part(o->to ? o->to : ""), *target;
     if (strcmp(verb, "peek") == 0)
-        return mem_format("/queues/%s/messages?max=%" PRId64, name, o->max ? o->max : 10);
-    if (strcmp(verb, "purge") == 0)
-        return mem_format("/queues/%s/purge", name);
-    return mem_format("/queues/%s/redrive?max=%" PRId64 "%s%s", name, o->max, o->to ? "&to=" : "",
-                      o->to ? o->to : "");
+        target = mem_format("/queues/%s/messages?max=%" PRId64, part, o->max ? o->max : 10);
+    else if (strcmp(verb, "purge") == 0)
+        target = mem_format("/queues/%s/purge", part);
+    else
+        target = mem_format("/queues/%s/redrive?max=%" PRId64 "%s%s", part, o->max,
+                            o->to ? "&to=" : "", to);
+    mem_free(part);
+    mem_free(to);
+    return target;
 }
 
 /* Each dead letter to the stage that it came from. */
@@ -145,6 +150,8 @@ static int run(void *given, int argc, char **argv)
     if (!verbs[known])
         return cli_usage_error(&command_queue, "unknown action %s: ls, peek, purge or redrive",
                                verb);
+    if (!known && name)
+        return cli_usage_error(&command_queue, "ls lists all queues: too many arguments: %s", name);
     if (known && !name)
         return cli_usage_error(&command_queue, "%s needs the name of a queue", verb);
     int code = store_find_stages(&o->store, &data_dir, &stages);

@@ -12,25 +12,25 @@
 
 static const struct cli_option options[] = {
     CLI_STORE_OPTIONS(struct replay_options),
-    {"archive", 'a', "NAME", "the archive; needed where there is more than one", CLI_TEXT,
+    {"archive", 'a', "NAME", "start: the archive; needed where there is more than one", CLI_TEXT,
      offsetof(struct replay_options, archive)},
-    {"from", 0, "TIME", "what came then or later: 2026-11-22T08:00:00Z, 2h (ago), or oldest",
+    {"from", 0, "TIME", "start: what came then or later: 2026-11-22T08:00:00Z, 2h (ago), or oldest",
      CLI_TEXT, offsetof(struct replay_options, from)},
-    {"to", 0, "TIME", "what came before (default: now)", CLI_TEXT,
+    {"to", 0, "TIME", "start: what came before (default: now)", CLI_TEXT,
      offsetof(struct replay_options, to)},
-    {"rule", 'r', "NAME", "to this rule of the bus alone; may be given several times", CLI_LIST,
-     offsetof(struct replay_options, rules)},
-    {"where", 'w', "PATTERN", "events that match this event pattern alone", CLI_TEXT,
+    {"rule", 'r', "NAME", "start: to this rule of the bus alone; may be given several times",
+     CLI_LIST, offsetof(struct replay_options, rules)},
+    {"where", 'w', "PATTERN", "start: events that match this event pattern alone", CLI_TEXT,
      offsetof(struct replay_options, where)},
-    {"ordered", 0, NULL, "each event is delivered everywhere before the next is sent", CLI_FLAG,
-     offsetof(struct replay_options, ordered)},
-    {"speed", 0, "SPEED", "max; 1x or 10x of the time that was between them; or 100/s (max)",
+    {"ordered", 0, NULL, "start: each event is delivered everywhere before the next is sent",
+     CLI_FLAG, offsetof(struct replay_options, ordered)},
+    {"speed", 0, "SPEED", "start: max; 1x or 10x of the time that was between them; or 100/s (max)",
      CLI_TEXT, offsetof(struct replay_options, speed)},
-    {"name", 0, "REPLAY", "what replay-name says (default: the archive's name and the time)",
+    {"name", 0, "REPLAY", "start: what replay-name says (default: the archive's name and the time)",
      CLI_TEXT, offsetof(struct replay_options, name)},
-    {"bus", 0, "NAME", "needed where more than one bus keeps the archive", CLI_TEXT,
+    {"bus", 0, "NAME", "start: needed where more than one bus keeps the archive", CLI_TEXT,
      offsetof(struct replay_options, bus)},
-    {"dry-run", 0, NULL, "count what would be sent, by rules, and send nothing", CLI_FLAG,
+    {"dry-run", 0, NULL, "start: count what would be sent, by rules, and send nothing", CLI_FLAG,
      offsetof(struct replay_options, dry_run)},
     {"wait", 0, NULL, "until it is over, with its progress (start: so on a terminal)", CLI_FLAG,
      offsetof(struct replay_options, wait)},
@@ -159,8 +159,10 @@ static int act_live(const struct command *c, struct buf *out)
     if (strcmp(c->act, "ls") == 0)
         return store_ask(c->data_dir, "GET", "/replays", out);
     bool is_cancel = strcmp(c->act, "cancel") == 0;
-    char *target = mem_format("/replays/%s%s", c->name, is_cancel ? "/cancel" : "");
+    char *part = store_part(c->name);
+    char *target = mem_format("/replays/%s%s", part, is_cancel ? "/cancel" : "");
     int code = store_ask(c->data_dir, is_cancel ? "POST" : "GET", target, out);
+    mem_free(part);
     mem_free(target);
     return code;
 }

@@ -12,7 +12,7 @@ static const struct cli_option options[] = {
      offsetof(struct rules_options, rule)},
     {"stage", 0, "NAME", "explain: only this stage: its rules and the `where` of its inputs",
      CLI_TEXT, offsetof(struct rules_options, stage)},
-    {"json", 0, NULL, "list, explain: a JSON object a line", CLI_FLAG,
+    {"json", 0, NULL, "a JSON object a line (list, explain)", CLI_FLAG,
      offsetof(struct rules_options, json)},
     {"strict", 0, NULL, "match: also what TestEventPattern asks of events, and AWS's size limits",
      CLI_FLAG, offsetof(struct rules_options, strict)},

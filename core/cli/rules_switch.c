@@ -38,10 +38,12 @@ int rules_switch(const struct rules_options *o, const char *rule, const char *pa
         return code;
     if (is_known(&l, rule)) {
         const char *data_dir = l.pipeline.plan->settings.data_dir;
-        char *target = mem_format("/rules/%s/%s", rule, is_enabled ? "enable" : "disable");
+        char *part = store_part(rule);
+        char *target = mem_format("/rules/%s/%s", part, is_enabled ? "enable" : "disable");
         code = store_post(data_dir, target, (weir_str){0}, &out);
         if (code == 1)
             code = set_stopped(data_dir, rule, is_enabled);
+        mem_free(part);
         mem_free(target);
     } else {
         (void)error_set(&e, EXIT_BAD_DATA, "no rule %s: `weir rules list` prints them all", rule);

@@ -96,6 +96,13 @@ static void on_signal(struct loop_watch *w, uint32_t events)
     struct signalfd_siginfo info;
     if (read(w->fd, &info, sizeof info) != (ssize_t)sizeof info)
         return;
+    if (info.ssi_signo == SIGUSR1 || info.ssi_signo == SIGUSR2) {
+        log_write(WEIR_INFO, NULL,
+                  "%s does nothing here: SIGHUP reloads, SIGTERM drains; output files are reopened "
+                  "by themselves",
+                  info.ssi_signo == SIGUSR1 ? "SIGUSR1" : "SIGUSR2");
+        return;
+    }
     if (info.ssi_signo == SIGHUP) {
         if (!r->drain_until_ns)
             reloader_request(r->reloader, NULL, NULL);
@@ -170,13 +177,22 @@ static void stage_is_broken(void *user)
     loop_post(r->loop, &r->broken);
 }
 
+/* SIGUSR1 and SIGUSR2 mean something to other programs, such as "open the log anew": who sends them here
+ * must not end the runner. */
+static void add_harmless(sigset_t *set)
+{
+    (void)sigaddset(set, SIGHUP);
+    (void)sigaddset(set, SIGUSR1);
+    (void)sigaddset(set, SIGUSR2);
+}
+
 /* Before anything is opened: SIGHUP waits for the pipeline, which a long recovery may hold up. */
 static void signals_prepare(void)
 {
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t set;
     (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGHUP);
+    add_harmless(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)sigaction(SIGPIPE, &ignore, NULL);
 }
@@ -197,7 +213,7 @@ static int signals_open(void)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGHUP);
+    add_harmless(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -339,7 +355,8 @@ const struct cli_command command_run = {
     .details =
         "SIGTERM and SIGINT drain: sources stop, what is under way is finished within the file's\n"
         "`drain`, the rest stays on disk for the next run. A second signal stops at once.\n"
-        "SIGHUP reloads: see `weir reload`. The log goes to standard error.\n\n"
+        "SIGHUP reloads: see `weir reload`. SIGUSR1 and SIGUSR2 do nothing. The log goes to\n"
+        "standard error.\n\n"
         "examples:\n"
         "  weir run config/pipeline.yaml\n"
         "  weir run --set sources.users_api.listen=127.0.0.1:0 config/pipeline.yaml",

@@ -87,6 +87,20 @@ static bool read_address(const char *data_dir, char *address, size_t size)
     return n > 0;
 }
 
+char *store_part(const char *name)
+{
+    struct buf b = {0};
+    for (const char *c = name; *c; c++)
+        if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+            strchr("-._~", *c))
+            buf_add_char(&b, *c);
+        else
+            buf_print(&b, "%%%02X", (unsigned)(unsigned char)*c);
+    char *part = mem_text(buf_text(&b));
+    buf_fini(&b);
+    return part;
+}
+
 struct asking {
     struct buf *out;
     int status;
@@ -162,6 +176,13 @@ int store_post(const char *data_dir, const char *target, weir_str body, struct b
     return ask(data_dir, "POST", target, body, out);
 }
 
+int store_no_journal(const char *path, struct error *e)
+{
+    if (access(path, R_OK | X_OK) < 0 && errno != ENOENT)
+        return error_sys(e, errno, "journal %s", path);
+    return error_set(e, EXIT_BAD_DATA, "no journal in %s: has the pipeline run?", path);
+}
+
 static struct journal *open_store(const char *data_dir, bool is_reader, struct error *e)
 {
     char *path = mem_format("%s/journal", data_dir);
@@ -169,7 +190,11 @@ static struct journal *open_store(const char *data_dir, bool is_reader, struct e
                                       .kinds = journal_kinds,
                                       .lock_note = "weir queue",
                                       .is_reader = is_reader};
-    struct journal *j = journal_open(&o, e);
+    struct journal *j = NULL;
+    if (is_reader && access(path, F_OK) < 0)
+        (void)store_no_journal(path, e);
+    else
+        j = journal_open(&o, e);
     mem_free(path);
     return j;
 }

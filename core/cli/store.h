@@ -25,10 +25,14 @@ int store_find(const struct cli_store *s, char **path);
  * store_stages_free), or NULL where no file was read. */
 int store_find_stages(const struct cli_store *s, char **path, char ***stages);
 void store_stages_free(char **stages);
+/* A name as one part of a call's path, whatever is in it; to be freed. */
+char *store_part(const char *name);
 /* Asks the runner that uses the directory. 1: none does (open the journal yourself); 0: *out is its
  * answer; else the exit code, with the reason told. */
 int store_ask(const char *data_dir, const char *method, const char *target, struct buf *out);
 int store_post(const char *data_dir, const char *target, weir_str body, struct buf *out);
+/* Says why there is no folder with a journal; -1. */
+int store_no_journal(const char *path, struct error *e);
 struct journal *store_open(const char *data_dir, struct error *e); /* of a stopped pipeline */
 struct journal *store_read(const char *data_dir,
                            struct error *e); /* the same; nothing is written */

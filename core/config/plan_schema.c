@@ -69,6 +69,14 @@ static void add_keys(const weir_component *c, enum role role, struct buf *out)
     buf_add_text(out, ",\"additionalProperties\":false");
 }
 
+/* YAML reads the name `null` as no value; it is meant all the same. */
+static void add_name(struct buf *out, const char *name)
+{
+    json_quote(out, weir_text(name));
+    if (strcmp(name, "null") == 0)
+        buf_add_text(out, ",null");
+}
+
 static void add_names(const weir_component *const *all, enum role role, struct buf *out)
 {
     const char *comma = "";
@@ -77,7 +85,7 @@ static void add_names(const weir_component *const *all, enum role role, struct b
         if (!is_role(*all, role))
             continue;
         buf_add_text(out, comma);
-        json_quote(out, weir_text((*all)->name));
+        add_name(out, (*all)->name);
         comma = ",";
     }
     buf_add_text(out, "]}}");
@@ -93,9 +101,9 @@ static void add_section(const weir_component *const *all, enum role role, struct
     for (const weir_component *const *c = all; *c; c++) {
         if (!is_role(*c, role))
             continue;
-        buf_print(out, "%s{\"if\":{\"properties\":{\"plugin\":{\"const\":", comma);
-        json_quote(out, weir_text((*c)->name));
-        buf_add_text(out, "}},\"required\":[\"plugin\"]},\"then\":{");
+        buf_print(out, "%s{\"if\":{\"properties\":{\"plugin\":{\"enum\":[", comma);
+        add_name(out, (*c)->name);
+        buf_add_text(out, "]}},\"required\":[\"plugin\"]},\"then\":{");
         if ((*c)->summary) {
             buf_add_text(out, "\"description\":");
             json_quote(out, weir_text((*c)->summary));

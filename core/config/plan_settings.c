@@ -8,8 +8,8 @@ static const weir_option aws_options[] = {
     WEIR_OPTION(struct plan_aws, endpoint, .preset = "embedded",
                 .help = "embedded, aws, or the URL of something that speaks like AWS"),
     WEIR_OPTION(struct plan_aws, region, .preset = "us-east-1", .help = "region of all services"),
-    WEIR_OPTION(struct plan_aws, account, .preset = "000000000000", .min = 12, .max = 12.5,
-                .help = "account number in the ARNs of embedded services"),
+    WEIR_OPTION(struct plan_aws, account, .preset = "000000000000",
+                .help = "account number in the ARNs of embedded services: 12 digits"),
     {0}};
 
 static const weir_option admin_options[] = {
@@ -36,7 +36,7 @@ static const weir_option trace_options[] = {
     {0}};
 
 const weir_option plan_settings_options[] = {
-    WEIR_OPTION(struct plan_file, data_dir, .preset = "data",
+    WEIR_OPTION(struct plan_file, data_dir, .preset = "data", .min = 1, .max = 4000,
                 .help = "folder of the journal; a relative one starts at the pipeline file"),
     WEIR_OPTION(struct plan_file, aws, WEIR_ITEMS(struct plan_aws, aws_options), .preset = "{}",
                 .help = "where the AWS services are"),
@@ -170,7 +170,8 @@ static void read_endpoint(struct plan_work *w, const struct plan_aws *aws, int *
 
 static void check_account(struct plan_work *w, const struct plan_aws *aws)
 {
-    if (aws->account && strspn(aws->account, "0123456789") != strlen(aws->account))
+    size_t n = aws->account ? strlen(aws->account) : 12;
+    if (aws->account && (n != 12 || strspn(aws->account, "0123456789") != n))
         diag_add(w->d, DIAG_ERROR, places_find(w->places, &aws->account), NULL,
                  "an account number has 12 digits");
 }

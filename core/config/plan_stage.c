@@ -72,7 +72,9 @@ static void find_component(struct plan_work *w, struct plan_stage *s)
                  "%s.%s does not say which plugin it is", plan_sections[s->role], s->name);
         return;
     }
-    if (plugin->kind != NODE_SCALAR) {
+    bool is_null = plugin->kind == NODE_NULL && plugin->text &&
+                   strcmp(plugin->text, "null") == 0; /* a sink's name */
+    if (plugin->kind != NODE_SCALAR && !is_null) {
         diag_add(w->d, DIAG_ERROR, plugin, NULL, "expected the name of a plugin, found %s",
                  node_show(w->d, plugin));
         return;

@@ -390,7 +390,7 @@ struct logstore_reader *logstore_reader_open(const char *path, weir_str group,
 {
     int folder = open_group(path, group);
     if (folder < 0) {
-        (void)error_set(e, EXIT_CONFIG, "log group %.*s: there is none in %s",
+        (void)error_set(e, EXIT_BAD_DATA, "log group %.*s: there is none in %s",
                         (int)(group.len < 256 ? group.len : 256), group.ptr, path);
         return NULL;
     }

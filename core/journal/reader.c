@@ -176,7 +176,9 @@ static void count_damaged(struct stream *s, const struct spot *spot)
     journal_lock(j);
     j->health.lost_records++;
     journal_unlock(j);
-    log_write(WEIR_ERROR, NULL, "journal %s: stream %s: record %llu is damaged and was skipped",
+    log_write(WEIR_ERROR, NULL,
+              "journal %s: stream %s: record %llu is damaged and was skipped: stop "
+              "the runner and run `weir journal repair`",
               j->path, s->name, (unsigned long long)spot->sequence);
 }
 

@@ -66,11 +66,24 @@ void control_list(struct journal *j, struct buf *out)
     buf_add_text(out, "]\n");
 }
 
+int control_no_queue(struct journal *j, const char *name, struct error *e)
+{
+    char *buffer = mem_format("in/%s", name);
+    bool is_buffer = stream_find(j, buffer) != NULL;
+    mem_free(buffer);
+    if (is_buffer)
+        return error_set(e, EXIT_BAD_DATA,
+                         "%s is the buffer of a stage and no queue: `weir journal dump --stream "
+                         "in/%s --live --payload` shows what waits there",
+                         name, name);
+    return error_set(e, EXIT_BAD_DATA, "no queue %s: `weir queue ls` lists them", name);
+}
+
 static struct queue *find(struct journal *j, const char *name, struct error *e)
 {
     struct queue *q = queue_find(j, name);
     if (!q)
-        (void)error_set(e, EXIT_BAD_DATA, "no queue %s: `weir queue ls` lists them", name);
+        (void)control_no_queue(j, name, e);
     return q;
 }
 

@@ -7,6 +7,8 @@ void control_list(struct journal *j, struct buf *out);
 /* JSON lines of up to max messages, the oldest first. -1: no such queue. */
 int control_peek(struct journal *j, const char *name, size_t max, struct buf *out, struct error *e);
 /* Also what waits for a stage that is not in the file any more; of a stopped pipeline (p NULL), for any. */
+/* Says that there is no queue of this name, or that a stage has it; -1. */
+int control_no_queue(struct journal *j, const char *name, struct error *e);
 int control_purge(struct journal *j, struct pipeline *p, const char *name, uint64_t *purged,
                   struct error *e);
 

@@ -254,6 +254,16 @@ void dead_divert(struct inlet *in, struct entry *e, const char *why)
     pass_failed(in, e, "breaker open", why);
 }
 
+static void tell_dead(const struct inlet *in, unsigned attempts, const char *why, uint64_t held)
+{
+    char before[64] = "";
+    if (held)
+        (void)snprintf(before, sizeof before, " (and %llu before)", (unsigned long long)held);
+    log_write(WEIR_WARN, in->stage->name, "an event goes to %s after %u attempts: %s%s",
+              in->stage->plan->delivery.dead_letter, attempts, why,
+              before);
+}
+
 void dead_letter(struct inlet *in, struct entry *e, const char *why)
 {
     struct worker *w = in->worker;
@@ -267,10 +277,7 @@ void dead_letter(struct inlet *in, struct entry *e, const char *why)
     static struct log_limit limit;
     uint64_t held = 0;
     if (log_limit_pass(&limit, 1, &held))
-        log_write(WEIR_WARN, in->stage->name,
-                  "an event goes to %s after %u attempts: %s (%llu more)",
-                  in->stage->plan->delivery.dead_letter, e->attempts, why,
-                  (unsigned long long)held);
+        tell_dead(in, e->attempts, why, held);
     trace_add(w, in->stage, e->ev, TRACE_DEAD_LETTERED, why);
     struct block *b = block_new(w);
     struct event *copy = event_copy(b, e->ev);

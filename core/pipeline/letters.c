@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "match/match.h"
 #include "pipeline/codec.h"
+#include "pipeline/control.h"
 #include "pipeline/dead.h"
 #include "pipeline/inlet.h"
 #include "pipeline/where.h"
@@ -364,8 +365,7 @@ int letters_page(const struct letters_query *q, struct letters_page *page,
 {
     struct queue *queue = q->queue ? queue_find(q->journal, q->queue) : NULL;
     if (!queue)
-        return error_set(e, EXIT_BAD_DATA, "no queue %s: `weir queue ls` lists all",
-                         q->queue ? q->queue : "");
+        return control_no_queue(q->journal, q->queue ? q->queue : "", e);
     struct walk *w = MEM_NEW(struct walk);
     *w = (struct walk){.journal = q->journal,
                        .pipeline = q->pipeline,

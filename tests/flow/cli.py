@@ -3,6 +3,7 @@ import json
 import os
 import re
 import resource
+import signal
 import struct
 import subprocess
 
@@ -55,6 +56,59 @@ class CommandLine(Case):
         self.assertIn("bash, zsh or fish", self.usage_error("completion", "tcsh"))
         self.assertIn("mermaid", self.usage_error("graph", "-f", "picture", PIPELINE))
         self.assertIn("show", self.usage_error("plugins", "list"))
+
+    def test_options_of_other_actions(self):
+        """One that would be passed over is refused: a purge that is not limited, a dry run that is none."""
+        for line, said in (("queue purge q -n 5", "--max is not for purge, only for peek, redrive"),
+                           ("dlq purge --newest -n 1 --yes", "--newest is not for purge, only for ls"),
+                           ("dlq ls --dry-run", "--dry-run is not for ls, only for redrive, purge"),
+                           ("archive purge a --from 2h --yes", "--from is not for purge"),
+                           ("replay cancel r --dry-run", "--dry-run is not for cancel, only for start"),
+                           ("journal check --dry-run", "--dry-run is not for check, only for repair"),
+                           ("queue ls q", "too many arguments: q"), ("dlq ls q", "too many arguments: q"),
+                           ("archive ls a", "too many arguments: a")):
+            self.assertIn(said, self.usage_error(*line.split(), "-c", PIPELINE))
+        self.assertIn("say from when", self.usage_error("replay", "--dry-run", "-c", PIPELINE))
+
+    def test_signals_of_others(self):
+        """What logrotate or an orchestrator may send for another program ends nothing."""
+        r = self.start("sources: { api: { plugin: http, listen: '127.0.0.1:0', routes: { POST /o: { type: A } } } }\n"
+                       "sinks: { out: { plugin: null, inputs: [api] } }\n")
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            r.signal(number)
+            r.wait_log(number.name + " does nothing here: SIGHUP reloads")
+        self.assertEqual(r.post("api", "/o", {}).status, 200)
+        r.wait_settled(delivered=1)
+        r.stop()
+
+    def test_null_is_a_plugin(self):
+        """The sink's name without quotes is YAML's word for no value, and is understood; ~ is not."""
+        text = "admin: { listen: off }\nsources: { n: { plugin: generator, count: 2 } }\nsinks: { out: { plugin: %s, inputs: [n] } }\n"
+        for name in ("null", "'null'"):
+            self.assertEqual(weir("run", "-q", self.write("p.yaml", text % name)).returncode, 0)
+        self.assertIn("the name of a plugin", weir("validate", self.write("p.yaml", text % "~")).stderr)
+        self.assertIn('{"enum":["null",null]}', self.good("schema"))
+
+    def test_nothing_to_look_into(self):
+        path = self.write("p.yaml", "data_dir: data\nadmin: { listen: off }\nsources: { n: { plugin: generator, count: 2 } }\n"
+                          "sinks: { out: { plugin: null, inputs: [n] } }\n")
+        self.assertEqual(weir("run", "-q", path).returncode, 0)
+        for command in (("logs", "tail", "g"), ("queue", "peek", "q"), ("dlq", "ls", "-q", "q"), ("dlq", "show", "0")):
+            self.assertEqual(weir(*command, "-c", path).returncode, 65, command)
+        self.assertIn("out is the buffer of a stage", weir("queue", "peek", "out", "-c", path).stderr)
+        if os.path.exists("/usr/bin/setpriv"):
+            before = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+            os.chmod(self.path("data"), 0)
+            for command in (("logs", "ls"), ("journal", "check")):
+                done = weir(*command, "-d", self.path("data"), before=before)
+                self.assertEqual(done.returncode, 77, done)
+                self.assertIn("Permission denied", done.stderr)
+            os.chmod(self.path("data"), 0o700)
+        os.rename(self.path("data/journal"), self.path("data/away"))
+        for command in (("audit",), ("dlq", "ls"), ("queue", "ls"), ("journal", "check")):
+            done = weir(*command, "-d", self.path("data"))
+            self.assertEqual(done.returncode, 65, done)
+            self.assertIn("has the pipeline run?", done.stderr)
 
     def test_version(self):
         self.assertRegex(self.good("version"), r"^weir \d+\.\d+\.\d+ \(plugin ABI 1\.\d+\)\n$")

@@ -88,6 +88,14 @@ class Dlq(Case):
             if r.process.poll() is None:
                 r.stop()
 
+    def test_odd_names_are_no_paths(self):
+        r = self.make(1)
+        for name in ("x/../dead-letters", "dead-letters?", "dead-letters#", "dead letters", "%64ead-letters"):
+            done = r.weir("queue", "purge", name)
+            self.assertEqual(done.returncode, 65, done)
+            self.assertIn(f"no queue {name}:", done.stderr)
+        self.assertEqual(len(self.lines(r)), 1)
+
     def test_a_number_of_several_queues(self):
         """Each queue numbers its letters from 0: a number alone removes and sends nothing."""
         receiver = self.stub(400)
