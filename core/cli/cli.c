@@ -313,7 +313,7 @@ int cli_run(const struct cli_command *c, int argc, char **argv)
     struct parsing p = {.command = c, .argc = argc, .argv = argv};
     p.options = mem_new(c->size ? c->size : 1);
     p.arguments = mem_new(((size_t)argc + 1) * sizeof(char *));
-    p.given = mem_new(((size_t)argc + 1) * sizeof *p.given);
+    p.given = mem_new(((size_t)argc + 1) * sizeof(struct cli_option *));
     int code = parse(&p);
     if (!code && cli_common.help)
         code = print_help(c);

@@ -260,8 +260,7 @@ static void tell_dead(const struct inlet *in, unsigned attempts, const char *why
     if (held)
         (void)snprintf(before, sizeof before, " (and %llu before)", (unsigned long long)held);
     log_write(WEIR_WARN, in->stage->name, "an event goes to %s after %u attempts: %s%s",
-              in->stage->plan->delivery.dead_letter, attempts, why,
-              before);
+              in->stage->plan->delivery.dead_letter, attempts, why, before);
 }
 
 void dead_letter(struct inlet *in, struct entry *e, const char *why)
