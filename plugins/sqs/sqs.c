@@ -28,7 +28,9 @@ static weir_status check_options(const struct queue_options *o, const weir_host 
 {
     weir_status s = check_name(h, &o->queue);
     if (o->endpoint == ENDPOINT_AWS)
-        s = h->refuse(h, &o->endpoint, 0, "endpoint aws is not available in this version");
+        s = h->refuse(h, &o->endpoint, 0,
+                      "endpoint aws is not available in this version: queues are embedded, write "
+                      "endpoint: embedded here");
     if (o->fifo && !queue_is_fifo(o->queue))
         s = h->refuse(h, &o->queue, 0, "the name of a FIFO queue ends with .fifo: call it %s.fifo",
                       o->queue);

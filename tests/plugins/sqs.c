@@ -237,7 +237,8 @@ START_TEST(refuses_wrong_options)
         {"queue=a.fif", NULL, NULL, "queue+1: a queue's name has letters"},
         {"queue=a", "fifo=true", NULL, "queue: the name of a FIFO queue ends with .fifo"},
         {"queue=a", "endpoint=aws", NULL,
-         "endpoint: endpoint aws is not available in this version"},
+         "endpoint: endpoint aws is not available in this version: queues are embedded, write "
+         "endpoint: embedded here"},
         {"queue=a", "dead_letters=b", NULL, "dead_letters: dead_letters needs receives_max"},
         {"queue=a", "receives_max=2", NULL, "receives_max: receives_max needs dead_letters"},
         {"queue=a", "dead_letters=a", "receives_max=2", "dead_letters: a queue is not its own"},
