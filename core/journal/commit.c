@@ -7,15 +7,13 @@
 #include "journal/internal.h"
 
 enum {
-    USUAL_BYTES = 4 << 10, /* a disk that has no room for so much is still full */
-    APPLY_MAX = 512,       /* records applied while readers wait */
+    APPLY_MAX = 512, /* records applied while readers wait */
     CHECK_BYTES = 16 << 20,
     COMPACT_STEP = 256 << 10,
 };
 static const int64_t check_every_ns = 10 * 1000000000LL;
 static const int64_t heal_every_ns = 1000000000LL;
 static const int64_t lazy_max_ns = 100 * 1000000LL;
-static const int64_t full_quiet_ns = 5 * 1000000000LL;
 
 void unit_list_init(struct unit_list *l)
 {
@@ -77,43 +75,6 @@ static bool take_queue(struct journal *j)
     return j->taken.first != NULL;
 }
 
-/* Where a little is left, small units find room and large ones do not, by turns: that is told once. */
-void commit_set_full(struct journal *j, bool is_full)
-{
-    int64_t now = clock_mono(j->clock);
-    bool was_told = j->is_full_told;
-    journal_lock(j);
-    j->health.is_full = is_full;
-    journal_unlock(j);
-    if (is_full)
-        j->full_ns = now;
-    j->is_full_told = is_full || (was_told && now - j->full_ns < full_quiet_ns);
-    if (j->is_full_told && !was_told)
-        log_write(WEIR_WARN, NULL, "journal %s: full: nothing new is accepted until space returns",
-                  j->path);
-    else if (was_told && !j->is_full_told)
-        log_write(WEIR_INFO, NULL, "journal %s: there is space again", j->path);
-}
-
-/* Puts never touch the reserve, so that what makes room always finds some. */
-static bool has_put_room(struct journal *j, size_t bytes, uint32_t *limit)
-{
-    if (j->is_pending_lost && pending_settle(j) < 0) /* first what was answered */
-        return false;
-    bool fits = j->active && segment_room(j->active, group_end(j)) >= bytes + GROUP_SLACK;
-    bool has_room = slot_prepare(j, SLOTS_RESERVED + 1);
-    if (!has_room) {
-        uint32_t room =
-            fits ? segment_room(j->active, group_end(j)) : slot_small(j, bytes + GROUP_SLACK);
-        if (*limit > room)
-            *limit = room;
-        has_room = room > 0;
-    }
-    has_room = has_room && checkpoint_has_room(j);
-    commit_set_full(j, !has_room);
-    return has_room;
-}
-
 static weir_status judge(struct journal *j, const struct journal_unit *u)
 {
     if (j->health.is_failed)
@@ -152,7 +113,7 @@ static void gather(struct journal *j)
         struct journal_unit *u = j->taken.first;
         u->status = judge(j, u);
         if (u->status == WEIR_OK && u->put_count && !is_asked) {
-            has_room = has_put_room(j, u->len, &limit);
+            has_room = room_for_put(j, u->len, &limit);
             is_asked = true;
         }
         if (u->status == WEIR_OK && u->put_count && !has_room)
@@ -278,31 +239,37 @@ void commit_finish(struct journal *j, weir_status status)
 
 /* A first group behind END is synced before a second one: else the END may survive where the second
  * does as well, and what the next life writes there would meet it. */
+weir_status commit_group(struct journal *j)
+{
+    weir_status status = group_store(j);
+    if (status == WEIR_OK && j->group.is_held) {
+        pending_hold(j);
+        if (j->has_end || j->pending_bytes >= slot_default_bytes(j) / 4)
+            (void)pending_settle(j);
+        j->has_end = false;
+        return WEIR_OK;
+    }
+    if (status == WEIR_OK) {
+        commit_apply(j);
+        if (j->has_end)
+            (void)pending_sync_log(j);
+        j->has_end = false;
+        commit_call_listeners(j);
+    }
+    commit_finish(j, status);
+    return status;
+}
+
 bool commit_run(struct journal *j)
 {
     if (!take_queue(j))
         return false;
     while (j->taken.first) {
         gather(j);
-        weir_status status = WEIR_OK;
         if (j->group.bytes)
-            status = group_store(j);
-        bool is_stored = j->group.bytes && status == WEIR_OK;
-        if (is_stored && j->group.is_held) {
-            pending_hold(j);
-            if (j->has_end || j->pending_bytes >= slot_default_bytes(j) / 4)
-                (void)pending_settle(j);
-            j->has_end = false;
-            continue;
-        }
-        if (is_stored) {
-            commit_apply(j);
-            if (j->has_end)
-                (void)pending_sync_log(j);
-            j->has_end = false;
-            commit_call_listeners(j);
-        }
-        commit_finish(j, status);
+            (void)commit_group(j);
+        else
+            commit_finish(j, WEIR_OK);
     }
     return true;
 }
@@ -346,7 +313,7 @@ bool commit_upkeep(struct journal *j, bool is_idle)
     if (is_check_wanted(j, is_idle))
         (void)checkpoint_write(j, false);
     if (j->health.is_full)
-        (void)has_put_room(j, USUAL_BYTES, &(uint32_t){USUAL_BYTES});
+        room_look(j);
     if (j->kept.first)
         (void)commit_run(j);
     bool has_trimmed = slot_trim(j, is_idle);

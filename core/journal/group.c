@@ -316,9 +316,17 @@ weir_status group_store(struct journal *j)
     unassign(j);
     bool is_gone = group_erase_abandoned(j);
     if (is_refused && is_gone) {
-        commit_set_full(j, true);
+        room_set_full(j, true);
         return WEIR_E_RETRY;
     }
     group_give_up(j, result);
     return WEIR_E_FATAL;
+}
+
+weir_status group_turn(struct journal *j)
+{
+    unit_list_init(&j->group.units);
+    j->group.bytes = j->group.records = 0;
+    seal_active(j);
+    return commit_group(j);
 }

@@ -24,10 +24,11 @@ enum {
 struct slot {
     uint32_t index;
     int fd;
-    uint32_t bytes;  /* of the file; 0: not filled, to be made whole before use */
-    uint32_t zeroed; /* from here on it may be sparse, which makes syncs slower */
-    bool is_blank;   /* had no header when it was found */
-    bool is_retired; /* a write or sync failed here: not used again by this process */
+    uint32_t bytes;   /* of the file; 0: not filled, to be made whole before use */
+    uint32_t zeroed;  /* from here on it may be sparse, which makes syncs slower */
+    bool is_blank;    /* had no header when it was found */
+    bool has_headers; /* a segment was begun here: its last block has been written */
+    bool is_retired;  /* a write or sync failed here: not used again by this process */
     struct slot *next;
 };
 
@@ -199,6 +200,7 @@ struct journal {
     _Atomic uint64_t bytes_since_check; /* the thread looks at it while another commits */
     int64_t check_ns;
     bool is_dir_dirty;
+    size_t refused_bytes; /* of the put that found no room last */
     struct compaction *compaction;
 
     pthread_t thread;
@@ -265,6 +267,7 @@ bool slot_prepare(struct journal *j, uint32_t want); /* true: that many are free
 /* Where a usual slot has no room: how much a group in a smaller one may have that takes `bytes`; 0: there
  * is none. The reserve is left alone. */
 uint32_t slot_small(struct journal *j, size_t bytes);
+bool slot_has_reserve(const struct journal *j);
 bool slot_is_spare(const struct journal *j, uint32_t bytes); /* a free one has that much room */
 /* Gives disk back that was not needed for a while, a slot at a time. true: there is more to do. */
 bool slot_trim(struct journal *j, bool is_idle);
@@ -280,13 +283,19 @@ bool commit_upkeep(struct journal *j, bool is_idle); /* true: there is more to d
 void commit_apply(struct journal *j);                /* the group, which is synced */
 void commit_finish(struct journal *j, weir_status status);
 void commit_call_listeners(struct journal *j);
-void commit_set_full(struct journal *j, bool is_full);
+weir_status commit_group(struct journal *j); /* stores, applies and answers it */
 void *commit_thread(void *journal);
 void commit_enter(struct journal *j);
 void commit_leave(struct journal *j);
 void unit_list_init(struct unit_list *l);
 void unit_list_push(struct unit_list *l, struct journal_unit *u);
 void unit_list_join(struct unit_list *l, struct unit_list *more);
+
+/* ---- room.c: the committer ---- */
+void room_set_full(struct journal *j, bool is_full);
+/* Whether puts of so many bytes find a place without the reserve; *limit falls to what it holds. */
+bool room_for_put(struct journal *j, size_t bytes, uint32_t *limit);
+void room_look(struct journal *j); /* is it still full? makes room where nothing else would */
 
 /* ---- group.c: the committer. Those that give an int: 0, or a negative errno. ---- */
 uint32_t group_end(const struct journal *j); /* where the next one goes: behind what was written */
@@ -302,6 +311,7 @@ bool group_erase_abandoned(struct journal *j);
 void group_give_up(struct journal *j, int error); /* the journal is failed */
 /* OK; RETRY: there is no room, and the group is nowhere; FATAL: it failed, and nobody knows. */
 weir_status group_store(struct journal *j);
+weir_status group_turn(struct journal *j); /* another segment, begun with a group of names alone */
 void group_answer(struct journal_unit *u);
 void group_note_chain(const struct journal_unit *u); /* broken, where the unit is not stored */
 

@@ -155,7 +155,7 @@ int pending_settle(struct journal *j)
         j->pending_since_ns = clock_mono(j->clock);
         journal_unlock(j);
         if (result == -ENOSPC || result == -EDQUOT)
-            commit_set_full(j, true);
+            room_set_full(j, true);
         else
             group_give_up(j, result);
         return result;

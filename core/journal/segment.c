@@ -88,6 +88,7 @@ int segment_header_write(struct journal *j, struct segment *g)
     };
     segment_header_seal(&block.h);
     int fd = g->slot->fd;
+    g->slot->has_headers = true;
     int result = disk_write_all(j->disk, fd, &block, sizeof block, 0);
     if (result < 0)
         return result;

@@ -7,6 +7,7 @@
 #include "journal/internal.h"
 
 enum {
+    SLOT_TINY = 1 << 20,
     SLOT_SMALL = 4 << 20,
     SLOT_MIDDLE = 16 << 20,
     SLOT_LARGE = 64 << 20,
@@ -16,20 +17,28 @@ enum {
     SLOTS_KEPT = SLOTS_RESERVED + 3, /* free ones that stay when nothing needs them */
 };
 
+/* A journal that may be no larger than four small slots needs more of them than the reserve and one:
+ * a single record that lives long would hold all that puts may use. */
+static uint32_t small_bytes(const struct journal *j)
+{
+    uint64_t share = j->bytes_max / 16 / SLOT_TINY * SLOT_TINY;
+    return share < SLOT_TINY ? SLOT_TINY : share > SLOT_SMALL ? SLOT_SMALL : (uint32_t)share;
+}
+
 /* Larger as the journal grows: few files for much, little disk for little. */
 uint32_t slot_default_bytes(const struct journal *j)
 {
     if (j->slot_bytes)
         return j->slot_bytes;
     if (j->slot_bytes_total < 16ULL * SLOT_SMALL)
-        return SLOT_SMALL;
+        return small_bytes(j);
     return j->slot_bytes_total < 16ULL * SLOT_LARGE ? SLOT_MIDDLE : SLOT_LARGE;
 }
 
 /* Smaller ones were made on a full disk: they take puts and are no reserve. */
 static uint32_t floor_bytes(const struct journal *j)
 {
-    return j->slot_bytes ? j->slot_bytes : SLOT_SMALL;
+    return j->slot_bytes ? j->slot_bytes : small_bytes(j);
 }
 
 static uint32_t count_usual(const struct journal *j)
@@ -193,11 +202,16 @@ bool slot_prepare(struct journal *j, uint32_t want)
     return true;
 }
 
+bool slot_has_reserve(const struct journal *j)
+{
+    return count_usual(j) >= SLOTS_RESERVED;
+}
+
 uint32_t slot_small(struct journal *j, size_t bytes)
 {
     uint32_t size = floor_bytes(j) / 2 / FORMAT_HEADER_BYTES * FORMAT_HEADER_BYTES;
     uint32_t least = j->slot_bytes ? 4 * FORMAT_HEADER_BYTES : SLOT_LEAST;
-    if (bytes >= size || count_usual(j) < SLOTS_RESERVED)
+    if (bytes >= size || !slot_has_reserve(j))
         return 0;
     for (const struct slot *slot = j->slots; slot; slot = slot->next)
         if (slot->bytes < floor_bytes(j) && slot->bytes >= bytes + (size_t)3 * FORMAT_HEADER_BYTES)
@@ -208,18 +222,20 @@ uint32_t slot_small(struct journal *j, size_t bytes)
     return 0;
 }
 
-/* Syncs are cheaper where blocks were written before. A failure costs only that. */
+/* Syncs are cheaper where blocks were written before. A failure costs only that. The header of a dead
+ * segment stays whole: with a blank copy it would look like a damaged one. */
 bool slot_zero(struct journal *j)
 {
     for (struct slot *slot = j->slots; slot; slot = slot->next) {
         if (slot->zeroed >= slot->bytes)
             continue;
-        uint32_t left = slot->bytes - slot->zeroed;
+        uint32_t end = slot->bytes - (slot->has_headers ? FORMAT_HEADER_BYTES : 0);
+        uint32_t left = slot->zeroed < end ? end - slot->zeroed : 0;
         uint32_t n = left < ZERO_STEP ? left : ZERO_STEP;
         int result = disk_fill_zero(j->disk, slot->fd, n, slot->zeroed);
-        if (result == 0)
+        if (result == 0 && n)
             result = j->disk->sync(j->disk, slot->fd);
-        slot->zeroed = result < 0 ? slot->bytes : slot->zeroed + n;
+        slot->zeroed = result < 0 || n == left ? slot->bytes : slot->zeroed + n;
         return true;
     }
     return false;

@@ -232,14 +232,14 @@ START_TEST(a_disk_that_is_nearly_full_is_told_once)
     ck_assert(told && before >= 0 && dup2(fileno(told), STDERR_FILENO) >= 0);
     log_setup((struct log_settings){.level = WEIR_INFO});
     for (int i = 0; i < 50; i++) { /* large units and small ones by turns */
-        commit_set_full(j, true);
-        commit_set_full(j, false);
+        room_set_full(j, true);
+        room_set_full(j, false);
         clock_fake_move(&clock, 100 * 1000000LL);
     }
     size_t full = count_text(told, "full: nothing new"), again = count_text(told, "space again");
     clock_fake_move(&clock, 5 * 1000000000LL);
-    commit_set_full(j, false);
-    commit_set_full(j, false);
+    room_set_full(j, false);
+    room_set_full(j, false);
     size_t later = count_text(told, "space again");
     (void)dup2(before, STDERR_FILENO);
     log_setup((struct log_settings){.level = (weir_level)(WEIR_ERROR + 1)});
@@ -249,6 +249,97 @@ START_TEST(a_disk_that_is_nearly_full_is_told_once)
     ck_assert_uint_eq(later, 1);
     journal_close(j);
     sim_fini(&sim);
+}
+END_TEST
+
+static void nothing_that_lives_never_fills_it(enum journal_durability durability)
+{
+    static struct sim sim;
+    sim_init(&sim, 1);
+    struct journal_options o = {.path = "/j",
+                                .slot_bytes = 32768,
+                                .bytes_max = 4ULL * 32768,
+                                .disk = &sim.disk,
+                                .durability = durability};
+    struct journal *j = journal_open(&o, NULL);
+    ck_assert_ptr_nonnull(j);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    char text[4000];
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = 0;
+    for (uint64_t i = 0, refused = 0; i < 100;) {
+        if (put_one(j, s, text) == WEIR_OK) {
+            struct journal_unit *u = journal_begin(j);
+            unit_ack(u, s, i++, 1);
+            ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+            refused = 0;
+        } else {
+            ck_assert_msg(refused++ == 0, "full with nothing alive after %d puts", (int)i);
+        }
+        journal_tick(j);
+        ck_assert(journal_has_room(j, 1));
+    }
+    journal_close(j);
+    j = open_at(&sim.disk, 32768);
+    ck_assert_uint_eq(stream_live(stream_find(j, "a")), 0);
+    ck_assert_int_eq(put_one(j, stream_find(j, "a"), "again"), WEIR_OK);
+    ck_read(stream_find(j, "a"), 100, "again");
+    journal_close(j);
+    sim_fini(&sim);
+}
+
+/* What is left of the active segment holds the acknowledgements of all that is in it and not the next
+ * event, and nothing else is to come. */
+START_TEST(nothing_alive_is_not_full)
+{
+    nothing_that_lives_never_fills_it(JOURNAL_FSYNC);
+    nothing_that_lives_never_fills_it(JOURNAL_INTERVAL);
+    nothing_that_lives_never_fills_it(JOURNAL_OS);
+}
+END_TEST
+
+static void ck_both_headers(void *user, const char *name)
+{
+    char file[600], blocks[2][FORMAT_HEADER_BYTES];
+    if (strncmp(name, "slot-", 5) != 0)
+        return;
+    (void)snprintf(file, sizeof file, "%s/%s", path, name);
+    FILE *f = fopen(file, "rb");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fread(blocks[0], sizeof blocks[0], 1, f), 1);
+    ck_assert_int_eq(fseek(f, -(long)sizeof blocks[1], SEEK_END), 0);
+    ck_assert_uint_eq(fread(blocks[1], sizeof blocks[1], 1, f), 1);
+    (void)fclose(f);
+    ck_assert_msg(memcmp(blocks[0], blocks[1], sizeof blocks[0]) == 0, "%s", name);
+    *(int *)user += blocks[0][0] != 0;
+}
+
+/* Slots of dead segments are filled with zeros where nothing was written: not over a header. */
+START_TEST(headers_of_the_dead_stay_whole)
+{
+    enum { SLOT = 1 << 20, SIZE = 600000 };
+    struct journal *j = open_at(NULL, SLOT);
+    struct stream *s = stream_open(j, "a", 0, NULL);
+    char *text = mem_new(SIZE);
+    for (uint64_t i = 0; i < 4; i++) {
+        struct journal_unit *u = journal_begin(j);
+        struct iovec part = {text, SIZE};
+        unit_put(u, &s, 1, &part, 1);
+        ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+        u = journal_begin(j);
+        unit_ack(u, s, i, 1);
+        ck_assert_int_eq(journal_submit_wait(u), WEIR_OK);
+    }
+    ck_assert_int_eq(checkpoint_write(j, false), 0);
+    ck_assert_int_eq(checkpoint_write(j, false), 0);
+    ck_assert_uint_eq(j->segment_count, 1);
+    while (slot_zero(j)) {
+    }
+    int used = 0;
+    (void)disk_real.list(&disk_real, path, ck_both_headers, &used);
+    ck_assert_int_eq(used, 4);
+    mem_free(text);
+    journal_close(j);
 }
 END_TEST
 
@@ -934,6 +1025,8 @@ int main(void)
     tcase_add_test(t, large_records_get_a_slot_of_their_size);
     tcase_add_test(t, acks_go_on_when_the_disk_is_full_and_it_heals);
     tcase_add_test(t, a_disk_that_is_nearly_full_is_told_once);
+    tcase_add_test(t, nothing_alive_is_not_full);
+    tcase_add_test(t, headers_of_the_dead_stay_whole);
     tcase_add_test(t, a_little_space_is_enough_to_go_on);
     tcase_add_test(t, disk_is_given_back_after_a_peak);
     tcase_add_test(t, a_failed_disk_that_works_again_is_used_again);
