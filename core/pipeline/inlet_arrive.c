@@ -279,8 +279,12 @@ void inlet_read_backlog(struct inlet *in)
         return;
     }
     bool is_spilled = in->is_spilled && !in->is_released;
-    uint64_t from = in->spill_from, end = reader_end(in);
+    uint64_t from = in->spill_from, end = reader_end(in), synced = stream_next(in->stream);
     (void)pthread_mutex_unlock(&in->lock);
+    bool is_ahead =
+        synced < end; /* durability: interval; what is answered is read after its sync */
+    if (is_ahead)
+        end = synced;
     if (!is_spilled)
         return;
     if (in->stage->role == ROLE_TRANSFORM && !budget_has_room(&in->stage->pipeline->inflow, 0)) {
@@ -289,6 +293,10 @@ void inlet_read_backlog(struct inlet *in)
     }
     if (!in->reader)
         in->reader = reader_new(in->stream, from);
+    if (is_ahead && reader_position(in->reader) >= synced) {
+        loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
+        return;
+    }
     struct block *block = block_new(in->worker);
     size_t limit = (size_t)in->batch->max_events;
     limit = limit < READ_AHEAD ? limit : READ_AHEAD;
@@ -298,6 +306,6 @@ void inlet_read_backlog(struct inlet *in)
     block_unref(block);
     if (s == WEIR_IDLE)
         catch_up(in);
-    else if (s != WEIR_OK)
+    if (s < WEIR_OK || (s == WEIR_IDLE && is_ahead))
         loop_timer_set(in->worker->loop, &in->read_timer, READ_AGAIN_NS);
 }

@@ -50,6 +50,9 @@ static weir_status again(struct inlet *in, struct block *block, const struct red
 {
     struct entry e;
     bytes->len = 0;
+    if (r->sequence >=
+        stream_next(in->stream)) /* durability: interval; it is read after its sync */
+        return WEIR_E_RETRY;
     weir_status s = stream_read(in->stream, r->sequence, bytes);
     if (s == WEIR_OK)
         s = inlet_entry_read(in, block, r->sequence, buf_str(bytes), &e);

@@ -150,6 +150,22 @@ START_TEST(holds_the_source_back)
 }
 END_TEST
 
+/* What spilled to the disk is read once it is synced, however much later than it was answered that is. */
+START_TEST(reads_what_is_synced_later)
+{
+    rig_start(&rig, "workers: 2\njournal: { durability: interval(30ms) }",
+              "sources: { in: { plugin: feed, count: 3000, batch: 50, when: durable } }\n"
+              "sinks: { a: { plugin: take, inputs: [in],\n"
+              "    buffer: { type: durable, max_events: 20 } } }\n");
+    rig_settled(&rig, 3000);
+    rig_wait(&rig, got_count(0) == 3000);
+    rig_empty(&rig);
+    for (int i = 0; i < 3000; i++)
+        ck_assert_msg(world.got[0][i] == 1, "%d came %d times", i, world.got[0][i]);
+    rig_stop(&rig);
+}
+END_TEST
+
 /* ---- fallback ---- */
 
 static void start_with_fallback(const char *feed, const char *kind, const char *rest)
@@ -275,6 +291,7 @@ int main(void)
     tcase_add_test(c, safe_in_a_transform);
     tcase_add_loop_test(c, lets_the_oldest_go, 0, 4);
     tcase_add_loop_test(c, holds_the_source_back, 0, 2);
+    tcase_add_test(c, reads_what_is_synced_later);
     tcase_add_loop_test(c, diverted_while_the_breaker_is_open, 0, 2);
     tcase_add_loop_test(c, diverted_by_turns, 0, 2);
     tcase_add_test(c, diverted_no_more_than_fits);
