@@ -279,8 +279,9 @@ void inlet_read_backlog(struct inlet *in)
         return;
     }
     bool is_spilled = in->is_spilled && !in->is_released;
-    uint64_t from = in->spill_from, end = reader_end(in), synced = stream_next(in->stream);
+    uint64_t from = in->spill_from, end = reader_end(in);
     (void)pthread_mutex_unlock(&in->lock);
+    uint64_t synced = stream_next(in->stream);
     bool is_ahead =
         synced < end; /* durability: interval; what is answered is read after its sync */
     if (is_ahead)
